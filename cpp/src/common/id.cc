@@ -61,7 +61,8 @@ bool HexToBytes(std::string_view hex, void* bytes, size_t size) {
 JobId JobIdFromInt(uint32_t number) {
   // Big-endian, so that hex reads as a number ("01000000" would surprise).
   JobId job;
-  for (size_t i = 0; i < 4; ++i) job.mutable_data()[i] = static_cast<uint8_t>(number >> (24 - 8 * i));
+  for (size_t i = 0; i < 4; ++i)
+    job.mutable_data()[i] = static_cast<uint8_t>(number >> (24 - 8 * i));
   return job;
 }
 

@@ -57,9 +57,7 @@ class Id {
   bool IsNil() const { return *this == Id(); }
   const uint8_t* data() const { return bytes_.data(); }
   uint8_t* mutable_data() { return bytes_.data(); }
-  std::string_view Binary() const {
-    return {reinterpret_cast<const char*>(bytes_.data()), kBytes};
-  }
+  std::string_view Binary() const { return {reinterpret_cast<const char*>(bytes_.data()), kBytes}; }
   std::string Hex() const { return BytesToHex(Binary()); }
   friend bool operator==(const Id&, const Id&) = default;
   friend auto operator<=>(const Id&, const Id&) = default;

@@ -39,13 +39,13 @@ class LogLine {
 
 }  // namespace skyray
 
-#define SKYRAY_LOG(level)                            \
+#define SKYRAY_LOG(level)                                 \
   if (!::skyray::LogEnabled(::skyray::LogLevel::level)) { \
-  } else                                             \
+  } else                                                  \
     ::skyray::LogLine(::skyray::LogLevel::level).stream()
 
 // For what only a bug of ours can break; never for what a peer can cause.
-#define SKYRAY_CHECK(condition)                                            \
-  if (condition) [[likely]] {                                              \
-  } else                                                                   \
+#define SKYRAY_CHECK(condition) \
+  if (condition) [[likely]] {   \
+  } else                        \
     ::skyray::Die(__FILE__, __LINE__, std::string("check failed: ") + #condition)

@@ -18,9 +18,9 @@ void throw_exception_from_error(const Status& status, const boost::source_locati
 }
 
 Status ErrnoStatus(const std::string& operation, int error_number) {
-  return Status(ErrorCode::IoError,
-                operation + ": " + std::generic_category().message(error_number) + " (errno " +
-                    std::to_string(error_number) + ")");
+  return Status(ErrorCode::IoError, operation + ": " +
+                                        std::generic_category().message(error_number) + " (errno " +
+                                        std::to_string(error_number) + ")");
 }
 
 }  // namespace skyray
