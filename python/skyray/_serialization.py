@@ -1,0 +1,164 @@
+"""Values to bytes and back: pickle 5 with the large buffers beside the pickle.
+
+The core takes the plainest values itself; all others come here. One pickler, in C
+with cloudpickle's rules on top, serves them all: plain pickle of an instance whose
+class is in ``__main__`` would succeed here and fail at the worker.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from typing import Any
+
+import cloudpickle
+
+from .exceptions import ActorDiedError, RayError, RayTaskError, UnserializableException
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_CREATION_SUFFIX = ".__init__"
+
+
+def serialize(value: Any) -> tuple[bytes, list[Any]]:
+    """``value`` as a pickle and the buffers that it refers to, in order.
+
+    Raises:
+        TypeError: something in it cannot be pickled; the message says what, how
+            one gets to it from ``value``, and what to do.
+    """
+    buffers: list[Any] = []
+    with io.BytesIO() as file:
+        try:
+            cloudpickle.Pickler(file, 5, buffer_callback=buffers.append).dump(value)
+        except RayError:
+            raise
+        except Exception as error:
+            raise _explained(value, "the value", error) from error
+        return file.getvalue(), buffers
+
+
+def deserialize(inband: memoryview, buffers: list[Any]) -> Any:
+    """What :func:`serialize` was given; arrays in it are views of ``buffers``."""
+    return pickle.loads(inband, buffers=buffers)
+
+
+def dump_code(code: Any, name: str) -> bytes:
+    """A function or class as bytes, whole if it is from ``__main__`` or the like.
+
+    Raises:
+        TypeError: as :func:`serialize`.
+    """
+    try:
+        blob = cloudpickle.dumps(code, protocol=5)
+    except Exception as error:
+        raise _explained(code, f"the function or class {name}", error) from error
+    assert isinstance(blob, bytes)
+    return blob
+
+
+def load_code(blob: bytes) -> Any:
+    return pickle.loads(blob)
+
+
+def _explained(value: Any, what: str, error: Exception) -> TypeError:
+    from ._unpicklable import sentence
+
+    return TypeError(sentence(value, what, error))
+
+
+def dump_task_error(
+    error: BaseException, name: str, ip: str, actor_id: str | None, actor_repr: str | None
+) -> bytes:
+    """User code raised ``error`` in the task or method ``name``.
+
+    Args:
+        error: what was raised.
+        name: of the function, or ``Class.method``.
+        ip: of this node.
+        actor_id: hex, in an actor.
+        actor_repr: its ``repr``, in an actor.
+    """
+    trace = _user_traceback(error)
+    # A task that failed because another one did is blamed on that one's cause.
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    fields = (name, trace, None, f"skyray::{name}", os.getpid(), ip, actor_repr, actor_id)
+    return pickle.dumps((fields, _dump_cause(cause, trace)), protocol=5)
+
+
+def load_task_error(payload: bytes) -> BaseException:
+    """The exception for the caller; also of the user's type where that can be."""
+    (name, trace, _, *rest), cause_bytes = pickle.loads(payload)
+    try:
+        cause = pickle.loads(cause_bytes)
+    except Exception:
+        return UnserializableException(str(RayTaskError(name, trace, RayError(), *rest)))
+    error = RayTaskError(name, trace, cause, *rest)
+    if name.endswith(_CREATION_SUFFIX):
+        return ActorDiedError(error)
+    return error.as_instanceof_cause()
+
+
+def _dump_cause(cause: BaseException, trace: str) -> bytes:
+    """``cause`` as bytes that can be loaded again, or a RayError in its place."""
+    kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+    try:
+        blob = cloudpickle.dumps(cause, protocol=5)
+    except Exception as error:
+        text = f"Exception {kind} isn't serializable: {error}.\nOriginal exception:\n{trace}"
+        return pickle.dumps(RayError(text), protocol=5)
+    try:
+        pickle.loads(blob)
+    except Exception:
+        # Its constructor does not take what BaseException keeps as args. What it
+        # consists of can travel all the same.
+        parts = (type(cause), cause.args, vars(cause))
+        try:
+            return cloudpickle.dumps(_Rebuilt(parts), protocol=5)  # type: ignore[no-any-return]
+        except Exception:
+            return blob  # type: ignore[no-any-return]
+    return blob  # type: ignore[no-any-return]
+
+
+class _Rebuilt:
+    """Pickles as a call of :func:`_rebuild`."""
+
+    def __init__(self, parts: tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]) -> None:
+        self._parts = parts
+
+    def __reduce__(self) -> Any:
+        return _rebuild, self._parts
+
+
+def _rebuild(
+    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+) -> BaseException:
+    """An exception without a call of its constructor."""
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def _user_traceback(error: BaseException) -> str:
+    """As Python prints it, without the frames of the runtime itself."""
+    import traceback
+
+    report = traceback.TracebackException(type(error), error, error.__traceback__)
+    pending: list[traceback.TracebackException | None] = [report]
+    seen = set()
+    while pending:
+        part = pending.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        kept = [frame for frame in part.stack if not _is_ours(frame.filename)]
+        part.stack = traceback.StackSummary.from_list(kept)
+        pending += [part.__cause__, part.__context__, *(getattr(part, "exceptions", None) or ())]
+    text = "".join(report.format())
+    return text if text.startswith("Traceback ") else f"Traceback (most recent call last):\n{text}"
+
+
+def _is_ours(filename: str) -> bool:
+    folder, _, _ = filename.rpartition(os.sep)
+    return folder + os.sep == _PACKAGE
