@@ -490,20 +490,15 @@ class AsyncioActorExit(RayError):
 
 
 class RuntimeEnvSetupError(RayError):
-    """The environment asked for could not be made.
-
-    Args:
-        error_message: why.
-    """
+    """The environment asked for could not be made."""
 
     def __init__(self, error_message: str | None = None) -> None:
         super().__init__(error_message)
         self.error_message = error_message
 
     def __str__(self) -> str:
-        return "\n".join(
-            filter(None, ["Failed to set up runtime environment.", self.error_message])
-        )
+        why = f"\n{self.error_message}" if self.error_message else ""
+        return f"Failed to set up runtime environment.{why}"
 
 
 class TaskPlacementGroupRemoved(_Worded):
@@ -574,11 +569,7 @@ class RayDirectTransportError(RaySystemError):
 
 
 class UnserializableException(RayError):
-    """The exception a task raised cannot be unpickled here.
-
-    Args:
-        original_stack_trace: the worker's account of it.
-    """
+    """The exception a task raised cannot be unpickled here; the worker's account of it."""
 
     def __init__(self, original_stack_trace: str) -> None:
         super().__init__(original_stack_trace)
