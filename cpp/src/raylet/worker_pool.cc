@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "raylet/worker_pool.h"
+
+#include <algorithm>
+
+#include "common/logging.h"
+
+namespace skyray::raylet {
+
+using State = PoolWorker::State;
+
+void WorkerPool::AddJob(JobEntry job) {
+  const JobId id = job.id;
+  jobs_.try_emplace(id).first->second.entry.id = id;
+  JobState& state = jobs_.at(id);
+  if (state.entry.driver.IsNil()) state.entry = std::move(job);
+}
+
+const JobEntry* WorkerPool::FindJob(const JobId& job) const {
+  const auto it = jobs_.find(job);
+  return it == jobs_.end() ? nullptr : &it->second.entry;
+}
+
+void WorkerPool::FinishJob(const JobId& job) {
+  const auto it = jobs_.find(job);
+  if (it == jobs_.end()) return;
+  it->second.entry.finished = true;
+  it->second.waiting.clear();
+  it->second.prestart = 0;
+}
+
+void WorkerPool::Prestart(const JobId& job, size_t count) {
+  const auto it = jobs_.find(job);
+  if (it == jobs_.end() || it->second.entry.finished) return;
+  const size_t have = it->second.idle.size() + it->second.starting;
+  if (count > have) it->second.prestart = std::max(it->second.prestart, count - have);
+}
+
+void WorkerPool::Lend(PoolWorker& worker, const LeaseId& lease, TimePoint now) {
+  worker.state = State::Leased;
+  worker.lease = lease;
+  worker.since = now;
+  by_lease_[lease] = worker.id;
+}
+
+void WorkerPool::MakeIdle(PoolWorker& worker, TimePoint now) {
+  JobState& job = jobs_.at(worker.job);
+  worker.lease = LeaseId::Nil();
+  worker.blocked = false;
+  worker.since = now;
+  if (!worker.ending && !job.waiting.empty()) {
+    const LeaseId lease = job.waiting.front();
+    job.waiting.pop_front();
+    Lend(worker, lease, now);
+    return;
+  }
+  worker.state = State::Idle;
+  if (worker.ending) return;
+  job.idle.push_back(worker.id);
+  ++idle_;
+}
+
+const PoolWorker* WorkerPool::Assign(const JobId& job_id, const LeaseId& lease, TimePoint now) {
+  JobState& job = jobs_.try_emplace(job_id).first->second;
+  if (job.idle.empty()) {
+    job.waiting.push_back(lease);
+    return nullptr;
+  }
+  PoolWorker& worker = workers_.at(job.idle.back());
+  job.idle.pop_back();
+  --idle_;
+  Lend(worker, lease, now);
+  return &worker;
+}
+
+bool WorkerPool::StopWaiting(const LeaseId& lease) {
+  for (auto& [id, job] : jobs_) {
+    if (std::erase(job.waiting, lease) > 0) return true;
+  }
+  return false;
+}
+
+std::vector<const PoolWorker*> WorkerPool::TakeForks(TimePoint now) {
+  std::vector<const PoolWorker*> forks;
+  for (auto& [id, job] : jobs_) {
+    while (starting_ < starting_max_ && (job.waiting.size() > job.starting || job.prestart > 0)) {
+      // A fork for a waiting lease may be one that was wished for anyway.
+      if (job.prestart > 0) --job.prestart;
+      PoolWorker worker;
+      worker.id = WorkerId::FromRandom();
+      worker.job = id;
+      worker.since = now;
+      ++job.starting;
+      ++starting_;
+      forks.push_back(&workers_.emplace(worker.id, worker).first->second);
+    }
+  }
+  return forks;
+}
+
+void WorkerPool::OnForked(const WorkerId& worker, int pid) {
+  if (const auto it = workers_.find(worker); it != workers_.end()) it->second.pid = pid;
+}
+
+std::optional<LeaseId> WorkerPool::OnForkFailed(const WorkerId& worker) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end() || it->second.state != State::Starting) return std::nullopt;
+  JobState& job = jobs_.at(it->second.job);
+  Forget(it->second);
+  workers_.erase(it);
+  if (job.waiting.empty()) return std::nullopt;
+  const LeaseId lease = job.waiting.front();
+  job.waiting.pop_front();
+  return lease;
+}
+
+bool WorkerPool::OnRegistered(const WorkerId& worker_id, int pid, TimePoint now) {
+  const auto it = workers_.find(worker_id);
+  if (it == workers_.end() || it->second.state != State::Starting) return false;
+  PoolWorker& worker = it->second;
+  // The zygote's report may still be under way; if it came, it must agree.
+  if (worker.pid != 0 && worker.pid != pid) return false;
+  worker.pid = pid;
+  JobState& job = jobs_.at(worker.job);
+  --job.starting;
+  --starting_;
+  job.failed_starts = 0;
+  MakeIdle(worker, now);
+  return true;
+}
+
+bool WorkerPool::OnReturned(const WorkerId& worker_id, TimePoint now) {
+  const auto it = workers_.find(worker_id);
+  if (it == workers_.end() || it->second.state != State::Leased) return false;
+  by_lease_.erase(it->second.lease);
+  MakeIdle(it->second, now);
+  return true;
+}
+
+void WorkerPool::Forget(const PoolWorker& worker) {
+  JobState& job = jobs_.at(worker.job);
+  if (worker.state == State::Starting) {
+    --job.starting;
+    --starting_;
+  } else if (worker.state == State::Idle) {
+    idle_ -= std::erase(job.idle, worker.id);
+  } else {
+    by_lease_.erase(worker.lease);
+  }
+}
+
+std::optional<PoolWorker> WorkerPool::OnExited(int pid) {
+  const auto it = std::find_if(workers_.begin(), workers_.end(),
+                               [pid](const auto& entry) { return entry.second.pid == pid; });
+  if (pid == 0 || it == workers_.end()) return std::nullopt;
+  PoolWorker worker = std::move(it->second);
+  Forget(worker);
+  workers_.erase(it);
+  if (worker.state == State::Starting && !worker.expected) ++jobs_.at(worker.job).failed_starts;
+  return worker;
+}
+
+std::vector<LeaseId> WorkerPool::TakeHopeless(const JobId& job_id) {
+  const auto it = jobs_.find(job_id);
+  if (it == jobs_.end() || it->second.failed_starts < kFailedStartsMax) return {};
+  JobState& job = it->second;
+  job.failed_starts = 0;
+  job.prestart = 0;
+  std::vector<LeaseId> hopeless(job.waiting.begin(), job.waiting.end());
+  job.waiting.clear();
+  return hopeless;
+}
+
+std::vector<PoolWorker> WorkerPool::OnAllExited() {
+  std::vector<PoolWorker> gone;
+  for (auto& [id, worker] : workers_) {
+    Forget(worker);
+    gone.push_back(std::move(worker));
+  }
+  workers_.clear();
+  return gone;
+}
+
+bool WorkerPool::MarkEnding(const WorkerId& worker_id, bool expected, const std::string& reason) {
+  const auto it = workers_.find(worker_id);
+  if (it == workers_.end() || it->second.ending) return false;
+  PoolWorker& worker = it->second;
+  worker.ending = true;
+  worker.expected = expected;
+  worker.end_reason = reason;
+  if (worker.state == State::Idle) idle_ -= std::erase(jobs_.at(worker.job).idle, worker_id);
+  return true;
+}
+
+bool WorkerPool::SetBlocked(const WorkerId& worker_id, bool blocked) {
+  const auto it = workers_.find(worker_id);
+  if (it == workers_.end() || it->second.state != State::Leased) return false;
+  if (it->second.blocked == blocked) return false;
+  it->second.blocked = blocked;
+  return true;
+}
+
+std::vector<WorkerId> WorkerPool::Surplus(TimePoint now) const {
+  std::vector<WorkerId> surplus;
+  std::vector<const PoolWorker*> idle;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.ending) continue;
+    if (worker.state == State::Starting && now >= worker.since + kRegisterTimeout) {
+      surplus.push_back(id);
+    } else if (worker.state == State::Idle) {
+      idle.push_back(&worker);
+    }
+  }
+  if (idle.size() <= cpus_) return surplus;
+  std::sort(idle.begin(), idle.end(),
+            [](const PoolWorker* a, const PoolWorker* b) { return a->since < b->since; });
+  for (size_t i = 0; i < idle.size() - cpus_; ++i) {
+    if (now >= idle[i]->since + kIdleWorkerKeep) surplus.push_back(idle[i]->id);
+  }
+  return surplus;
+}
+
+std::optional<TimePoint> WorkerPool::NextWake() const {
+  std::optional<TimePoint> next;
+  const auto wake_at = [&next](TimePoint time) {
+    if (!next || time < *next) next = time;
+  };
+  if (starting_ == 0 && idle_ <= cpus_) return next;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.ending) continue;
+    if (worker.state == State::Starting) wake_at(worker.since + kRegisterTimeout);
+    if (worker.state == State::Idle && idle_ > cpus_) wake_at(worker.since + kIdleWorkerKeep);
+  }
+  return next;
+}
+
+const PoolWorker* WorkerPool::Find(const WorkerId& worker) const {
+  const auto it = workers_.find(worker);
+  return it == workers_.end() ? nullptr : &it->second;
+}
+
+const PoolWorker* WorkerPool::FindByLease(const LeaseId& lease) const {
+  const auto it = by_lease_.find(lease);
+  return it == by_lease_.end() ? nullptr : Find(it->second);
+}
+
+std::vector<WorkerId> WorkerPool::WorkersOf(const JobId& job) const {
+  std::vector<WorkerId> workers;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.job == job) workers.push_back(id);
+  }
+  return workers;
+}
+
+std::vector<WorkerId> WorkerPool::All() const {
+  std::vector<WorkerId> workers;
+  for (const auto& [id, worker] : workers_) workers.push_back(id);
+  return workers;
+}
+
+size_t WorkerPool::CountIn(State state) const {
+  return static_cast<size_t>(std::count_if(workers_.begin(), workers_.end(),
+                                           [&](const auto& e) { return e.second.state == state; }));
+}
+
+}  // namespace skyray::raylet

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker processes of this node: whom to fork, who idles, who works for
+// which lease, who has to go.
+//
+//   TakeForks ─► starting ─registered─► idle ◄──► leased
+//                    └──────────┴─────────┴──────────┴─► exited (as the zygote reports)
+//
+// A worker belongs to one job from its fork. Leases that find no idle worker
+// wait here, in order, and the pool forks for them, a few at a time.
+//
+// Threading:  lives on the raylet's loop; not thread-safe. Time comes in.
+// Ownership:  values; a pointer it hands out is good until the next non-const call.
+// Errors:     none; a worker that is unknown, or not in the right state, is
+//             told by null or false (peers may cause that).
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/id.h"
+
+namespace skyray::raylet {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+// Idle workers beyond one per CPU are ended after so long.
+constexpr std::chrono::seconds kIdleWorkerKeep{1};
+// A forked worker that has not registered by then is ended.
+constexpr std::chrono::seconds kRegisterTimeout{60};
+constexpr int kFailedStartsMax = 3;
+
+// What a job's workers are told before they connect.
+struct JobEntry {
+  JobId id;
+  std::string config;  // JSON, opaque here.
+  std::string name_space;
+  NodeId driver_node;
+  WorkerId driver;
+  bool finished = false;
+};
+
+struct PoolWorker {
+  enum class State { Starting, Idle, Leased };
+  WorkerId id;
+  JobId job;
+  State state = State::Starting;
+  int pid = 0;           // 0 until forked.
+  LeaseId lease;         // Leased.
+  bool blocked = false;  // Leased, and waiting in get.
+  bool ending = false;   // Told to exit, or killed.
+  bool expected = false;
+  std::string end_reason;
+  TimePoint since;  // Of this state.
+};
+
+class WorkerPool {
+ public:
+  explicit WorkerPool(size_t cpus) : cpus_(cpus), starting_max_(cpus * 2 < 4 ? 4 : cpus * 2) {}
+
+  // A job known already keeps its entry.
+  void AddJob(JobEntry job);
+  const JobEntry* FindJob(const JobId& job) const;
+  // No more forks for it (but for its detached actors' leases), and nothing
+  // waits for it any more; the caller ends its workers.
+  void FinishJob(const JobId& job);
+  // Wishes for `count` workers of the job to be there, idle or starting.
+  void Prestart(const JobId& job, size_t count);
+
+  // An idle worker of the job for `lease`; else the lease waits for one.
+  const PoolWorker* Assign(const JobId& job, const LeaseId& lease, TimePoint now);
+  // Forgets a lease that waits. False if it does not.
+  bool StopWaiting(const LeaseId& lease);
+  // Which workers to fork now; each is `starting` from here on.
+  std::vector<const PoolWorker*> TakeForks(TimePoint now);
+
+  void OnForked(const WorkerId& worker, int pid);
+  // The worker never was. The lease that may not wait any longer, if any: forking
+  // again is tried for those behind it only.
+  std::optional<LeaseId> OnForkFailed(const WorkerId& worker);
+  // False if nobody was forked by that name. A lease that waited is now the worker's.
+  bool OnRegistered(const WorkerId& worker, int pid, TimePoint now);
+  // Its lease is over: it idles, or takes a waiting lease of its job.
+  bool OnReturned(const WorkerId& worker, TimePoint now);
+  // The leases that wait, if the job's last kFailedStartsMax workers all ended
+  // before they registered: forking for them again would not help.
+  std::vector<LeaseId> TakeHopeless(const JobId& job);
+  // Takes the worker out, to be looked at once more.
+  std::optional<PoolWorker> OnExited(int pid);
+  // The zygote is gone, and with it all its children, forked or not.
+  std::vector<PoolWorker> OnAllExited();
+
+  // Nothing is given to it any more. False if unknown or said already.
+  bool MarkEnding(const WorkerId& worker, bool expected, const std::string& reason);
+  bool SetBlocked(const WorkerId& worker, bool blocked);
+  // Idle ones that are too many, and starting ones that took too long.
+  std::vector<WorkerId> Surplus(TimePoint now) const;
+  // When Surplus() may have more to say.
+  std::optional<TimePoint> NextWake() const;
+
+  const PoolWorker* Find(const WorkerId& worker) const;
+  const PoolWorker* FindByLease(const LeaseId& lease) const;
+  std::vector<WorkerId> WorkersOf(const JobId& job) const;
+  std::vector<WorkerId> All() const;
+  size_t size() const { return workers_.size(); }
+  size_t CountIn(PoolWorker::State state) const;
+
+ private:
+  struct JobState {
+    JobEntry entry;
+    std::deque<LeaseId> waiting;
+    std::deque<WorkerId> idle;  // The one used last is at the back, and is taken first.
+    size_t starting = 0;
+    size_t prestart = 0;    // Wished for, not forked yet.
+    int failed_starts = 0;  // In a row.
+  };
+
+  void Lend(PoolWorker& worker, const LeaseId& lease, TimePoint now);
+  void MakeIdle(PoolWorker& worker, TimePoint now);
+  // Takes the worker out of its job's counts.
+  void Forget(const PoolWorker& worker);
+
+  size_t cpus_;
+  size_t starting_max_;
+  size_t starting_ = 0;
+  size_t idle_ = 0;
+  std::map<JobId, JobState> jobs_;
+  std::unordered_map<WorkerId, PoolWorker> workers_;
+  std::unordered_map<LeaseId, WorkerId> by_lease_;
+};
+
+}  // namespace skyray::raylet

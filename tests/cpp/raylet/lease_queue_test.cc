@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "raylet/lease_queue.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace skyray::raylet {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+ResourceSet Resources(std::initializer_list<std::pair<const char*, double>> amounts) {
+  ResourceSet set;
+  for (const auto& [name, value] : amounts) set.Set(name, *ResourceAmountFromDouble(value));
+  return set;
+}
+
+class LeaseQueueTest : public ::testing::Test {
+ protected:
+  NodeId self = NodeId::FromRandom(), other = NodeId::FromRandom();
+  LeaseOwner ann{self, WorkerId::FromRandom()}, bob{self, WorkerId::FromRandom()};
+  ResourceLedger ledger{Resources({{"CPU", 2}}), {}};
+  ClusterView cluster{self};
+  LeaseQueue queue{ledger};
+  TimePoint now{seconds(100)};
+  uint64_t last_request = 0;
+
+  LeaseRequest Request(const LeaseOwner& owner, ResourceSet demand = Resources({{"CPU", 1}})) {
+    LeaseRequest request;
+    request.owner = owner;
+    request.request_id = ++last_request;
+    request.job = JobIdFromInt(1);
+    request.demand = request.held = std::move(demand);
+    request.name = "f";
+    return request;
+  }
+  void Ask(const LeaseOwner& owner) { queue.Add(Request(owner), now); }
+  LeaseOutcome Run() { return queue.Schedule(cluster, now); }
+  void HearOf(const NodeId& node, ResourceSet total, ResourceSet available, uint64_t version = 1) {
+    PeerNode peer;
+    peer.id = node;
+    peer.total = std::move(total);
+    peer.available = std::move(available);
+    peer.version = version;
+    cluster.Update(std::move(peer));
+  }
+  static std::vector<uint64_t> Ids(const std::vector<Lease>& leases) {
+    std::vector<uint64_t> ids;
+    for (const Lease& lease : leases) ids.push_back(lease.request.request_id);
+    return ids;
+  }
+};
+
+TEST_F(LeaseQueueTest, GrantsInOrderWhatFitsAndTheRestAsItIsReturned) {
+  for (int i = 0; i < 4; ++i) Ask(ann);
+  auto out = Run();
+  ASSERT_THAT(Ids(out.granted), ElementsAre(1, 2));
+  EXPECT_THAT(Run().granted, IsEmpty());
+  EXPECT_TRUE(queue.Return(out.granted[0].id));
+  EXPECT_FALSE(queue.Return(out.granted[0].id));
+  EXPECT_THAT(Ids(Run().granted), ElementsAre(3));
+}
+
+TEST_F(LeaseQueueTest, OwnersTakeTurns) {
+  for (int i = 0; i < 3; ++i) Ask(ann);
+  Ask(bob);
+  EXPECT_THAT(Ids(Run().granted), ElementsAre(1, 4));
+}
+
+TEST_F(LeaseQueueTest, ClassesTakeTurns) {
+  for (int i = 0; i < 2; ++i) Ask(ann);
+  queue.Add(Request(ann, Resources({{"CPU", 0.5}})), now);
+  queue.Add(Request(ann, Resources({{"CPU", 0.5}})), now);
+  EXPECT_THAT(Ids(Run().granted), ::testing::UnorderedElementsAre(1, 3, 4));
+}
+
+TEST_F(LeaseQueueTest, AnActorNeedsACpuToBePlacedAndHoldsNone) {
+  LeaseRequest request = Request({});
+  request.actor = RandomActorId(request.job);
+  request.held = ResourceSet();
+  queue.Add(request, now);
+  EXPECT_THAT(Run().granted, SizeIs(1));
+  EXPECT_EQ(ledger.available(), ledger.total());
+
+  Ask(ann), Ask(ann), Run();
+  request.actor = RandomActorId(request.job);
+  queue.Add(request, now);
+  EXPECT_THAT(Run().granted, IsEmpty());
+  EXPECT_TRUE(queue.CancelActor(request.actor).has_value());
+  EXPECT_EQ(queue.waiting_count(), 0u);
+}
+
+TEST_F(LeaseQueueTest, WhatTheHolderClaimsBeyondItsDemandIsNeededToo) {
+  LeaseRequest request = Request(ann, Resources({{"CPU", 1}}));
+  request.held = Resources({{"CPU", 3}});
+  queue.Add(request, now);
+  EXPECT_THAT(Run().granted, IsEmpty());
+}
+
+TEST_F(LeaseQueueTest, SendsOnWhatAnotherNodeHasRoomForAndCountsIt) {
+  HearOf(other, Resources({{"CPU", 1}}), Resources({{"CPU", 1}}));
+  for (int i = 0; i < 4; ++i) Ask(ann);
+  auto out = Run();
+  EXPECT_THAT(out.granted, SizeIs(2));
+  ASSERT_THAT(out.sent_on, SizeIs(1));
+  EXPECT_EQ(out.sent_on[0].node, other);
+  EXPECT_EQ(queue.waiting_count(), 1u);
+
+  HearOf(other, Resources({{"CPU", 1}}), Resources({{"CPU", 1}}), 2);
+  EXPECT_THAT(Run().sent_on, SizeIs(1));
+}
+
+TEST_F(LeaseQueueTest, WhatOnlyABusyNodeCanRunWaitsThere) {
+  HearOf(other, Resources({{"oil", 1}}), ResourceSet());
+  queue.Add(Request(ann, Resources({{"oil", 1}})), now);
+  EXPECT_THAT(Run().sent_on, SizeIs(1));
+}
+
+TEST_F(LeaseQueueTest, ASpilledRequestStays) {
+  HearOf(other, Resources({{"CPU", 9}}), Resources({{"CPU", 9}}));
+  Ask(ann), Ask(ann);
+  LeaseRequest request = Request(bob);
+  request.spilled = true;
+  queue.Add(request, now);
+  auto out = Run();
+  EXPECT_THAT(out.granted, SizeIs(2));
+  EXPECT_THAT(out.sent_on, SizeIs(1));  // One of ann's: bob's took a CPU, or waits.
+  for (const auto& sent : out.sent_on) EXPECT_FALSE(sent.request.spilled);
+}
+
+TEST_F(LeaseQueueTest, SpreadGoesRoundTheNodesThatHaveRoom) {
+  HearOf(other, Resources({{"CPU", 2}}), Resources({{"CPU", 2}}));
+  for (int i = 0; i < 4; ++i) {
+    LeaseRequest request = Request(ann);
+    request.strategy.kind = Strategy::Kind::Spread;
+    queue.Add(request, now);
+  }
+  auto out = Run();
+  EXPECT_THAT(out.granted, SizeIs(2));
+  EXPECT_THAT(out.sent_on, SizeIs(2));
+}
+
+TEST_F(LeaseQueueTest, InfeasibleIsSaidOnceAfterFiveSecondsAndStaysQueued) {
+  HearOf(other, Resources({{"CPU", 4}}), Resources({{"CPU", 4}}));
+  queue.Add(Request(ann, Resources({{"GPU", 1}})), now);
+  queue.Add(Request(ann, Resources({{"GPU", 1}})), now);
+  EXPECT_THAT(Run().infeasible, IsEmpty());
+  ASSERT_TRUE(queue.NextWake().has_value());
+  EXPECT_EQ(*queue.NextWake(), now + kInfeasibleNoticeAfter);
+  now += kInfeasibleNoticeAfter;
+  auto out = Run();
+  ASSERT_THAT(out.infeasible, SizeIs(2));
+  EXPECT_TRUE(out.infeasible[0].tell_driver);
+  EXPECT_FALSE(out.infeasible[1].tell_driver);
+  EXPECT_THAT(out.infeasible[0].message, HasSubstr("no node has {GPU: 1}"));
+  EXPECT_THAT(out.infeasible[0].message, HasSubstr("This node has {CPU: 2}"));
+  EXPECT_THAT(Run().infeasible, IsEmpty());
+  EXPECT_FALSE(queue.NextWake().has_value());
+
+  const NodeId helper = NodeId::FromRandom();
+  HearOf(helper, Resources({{"GPU", 2}}), Resources({{"GPU", 2}}));
+  EXPECT_THAT(Run().sent_on, SizeIs(2));
+}
+
+TEST_F(LeaseQueueTest, OnlyHardAffinityToADeadNodeFails) {
+  PeerNode dead;
+  dead.id = other;
+  dead.alive = false;
+  cluster.Update(dead);
+  LeaseRequest request = Request(ann);
+  request.strategy = {Strategy::Kind::NodeAffinity, other, false};
+  queue.Add(request, now);
+  auto out = Run();
+  ASSERT_THAT(out.failed, SizeIs(1));
+  EXPECT_EQ(out.failed[0].status.code(), ErrorCode::Unschedulable);
+  request.strategy.soft = true;
+  queue.Add(request, now);
+  EXPECT_THAT(Run().granted, SizeIs(1));
+}
+
+TEST_F(LeaseQueueTest, AsksOthersForTheirLeasesAfterAQuantum) {
+  Ask(ann), Ask(ann);
+  Run();
+  Ask(ann);  // More of its own: no reason to ask it.
+  now += seconds(1);
+  EXPECT_THAT(Run().wanted_from, IsEmpty());
+  Ask(bob);
+  EXPECT_THAT(Run().wanted_from, ElementsAre(ann));
+  EXPECT_THAT(Run().wanted_from, IsEmpty()) << "said once per lease";
+}
+
+TEST_F(LeaseQueueTest, AYoungLeaseIsNotAskedBackYet) {
+  Ask(ann), Ask(ann);
+  Run();
+  Ask(bob);
+  EXPECT_THAT(Run().wanted_from, IsEmpty());
+  EXPECT_EQ(*queue.NextWake(), now + kLeaseQuantum);
+  now += kLeaseQuantum;
+  EXPECT_THAT(Run().wanted_from, ElementsAre(ann));
+}
+
+TEST_F(LeaseQueueTest, TheSameOwnerIsAskedForAnotherKindOfWork) {
+  Ask(ann), Ask(ann);
+  Run();
+  now += kLeaseQuantum;
+  queue.Add(Request(ann, Resources({{"CPU", 2}})), now);
+  EXPECT_THAT(Run().wanted_from, ElementsAre(ann));
+}
+
+TEST_F(LeaseQueueTest, WhatIsCancelledOrOrphanedIsNotGranted) {
+  Ask(ann), Ask(ann), Ask(ann), Ask(bob);
+  auto cancelled = queue.Cancel(ann, 2);
+  ASSERT_TRUE(cancelled.has_value());
+  EXPECT_FALSE(queue.Cancel(ann, 2).has_value());
+  EXPECT_FALSE(queue.Cancel(bob, 1).has_value()) << "another's request";
+  queue.RemoveOwner(ann);
+  auto out = Run();
+  EXPECT_THAT(Ids(out.granted), ElementsAre(4));
+  EXPECT_THAT(queue.LeasesOf(bob), SizeIs(1));
+  EXPECT_THAT(queue.LeasesOf(ann), IsEmpty());
+}
+
+}  // namespace
+}  // namespace skyray::raylet

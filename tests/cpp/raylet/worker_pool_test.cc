@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "raylet/worker_pool.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace skyray::raylet {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class WorkerPoolTest : public ::testing::Test {
+ protected:
+  WorkerPool pool{2};
+  JobId job = JobIdFromInt(1), other_job = JobIdFromInt(2);
+  LeaseId a = LeaseId::FromRandom(), b = LeaseId::FromRandom(), c = LeaseId::FromRandom();
+  TimePoint now{seconds(100)};
+  int last_pid = 1000;
+
+  void SetUp() override {
+    for (const JobId& id : {job, other_job}) {
+      JobEntry entry;
+      entry.id = id;
+      entry.driver = WorkerId::FromRandom();
+      pool.AddJob(entry);
+    }
+  }
+  std::vector<WorkerId> Forks() {
+    std::vector<WorkerId> ids;
+    for (const PoolWorker* worker : pool.TakeForks(now)) ids.push_back(worker->id);
+    for (const WorkerId& id : ids) pool.OnForked(id, ++last_pid);
+    return ids;
+  }
+  bool Register(const WorkerId& id) {
+    return pool.OnRegistered(id, pool.Find(id) ? pool.Find(id)->pid : 1, now);
+  }
+  // A registered, idle worker of `of`.
+  WorkerId IdleWorker(const JobId& of) {
+    pool.Prestart(of, pool.WorkersOf(of).size() + 1);
+    const auto forks = Forks();
+    EXPECT_THAT(forks, SizeIs(1));
+    EXPECT_TRUE(Register(forks[0]));
+    return forks[0];
+  }
+};
+
+TEST_F(WorkerPoolTest, PrestartedWorkersServeTheFirstLeases) {
+  pool.Prestart(job, 2);
+  const auto forks = Forks();
+  ASSERT_THAT(forks, SizeIs(2));
+  pool.Prestart(job, 2);
+  EXPECT_THAT(Forks(), IsEmpty());
+  EXPECT_EQ(pool.Assign(job, a, now), nullptr) << "none has registered";
+  EXPECT_THAT(Forks(), IsEmpty()) << "one is on its way already";
+  EXPECT_TRUE(Register(forks[1]));
+  ASSERT_NE(pool.FindByLease(a), nullptr);
+  EXPECT_EQ(pool.FindByLease(a)->id, forks[1]);
+  EXPECT_TRUE(Register(forks[0]));
+  ASSERT_NE(pool.Assign(job, b, now), nullptr);
+}
+
+TEST_F(WorkerPoolTest, AWorkerServesOnlyItsJob) {
+  IdleWorker(other_job);
+  EXPECT_EQ(pool.Assign(job, a, now), nullptr);
+  EXPECT_THAT(Forks(), SizeIs(1));
+}
+
+TEST_F(WorkerPoolTest, AReturnedWorkerTakesTheLeaseThatWaits) {
+  const WorkerId worker = IdleWorker(job);
+  EXPECT_NE(pool.Assign(job, a, now), nullptr);
+  EXPECT_EQ(pool.Assign(job, b, now), nullptr);
+  EXPECT_TRUE(pool.OnReturned(worker, now));
+  EXPECT_EQ(pool.FindByLease(b)->id, worker);
+  EXPECT_EQ(pool.FindByLease(a), nullptr);
+  EXPECT_TRUE(pool.OnReturned(worker, now));
+  EXPECT_FALSE(pool.OnReturned(worker, now));
+}
+
+TEST_F(WorkerPoolTest, OnlyTheForkedMayRegisterAndOnlyOnce) {
+  EXPECT_FALSE(pool.OnRegistered(WorkerId::FromRandom(), 1, now));
+  pool.Prestart(job, 1);
+  const auto forks = Forks();
+  EXPECT_FALSE(pool.OnRegistered(forks[0], last_pid + 1, now)) << "another process";
+  EXPECT_TRUE(Register(forks[0]));
+  EXPECT_FALSE(Register(forks[0]));
+}
+
+TEST_F(WorkerPoolTest, StartsAreBoundedAndGoOnAsWorkersRegister) {
+  for (int i = 0; i < 10; ++i) pool.Assign(job, LeaseId::FromRandom(), now);
+  const auto forks = Forks();
+  EXPECT_THAT(forks, SizeIs(4));
+  Register(forks[0]);
+  EXPECT_THAT(Forks(), SizeIs(1));
+}
+
+TEST_F(WorkerPoolTest, AWorkerThatExitsIsReportedWithItsLease) {
+  const WorkerId worker = IdleWorker(job);
+  pool.Assign(job, a, now);
+  EXPECT_TRUE(pool.MarkEnding(worker, true, "killed by skyray.kill()"));
+  EXPECT_FALSE(pool.MarkEnding(worker, false, "late"));
+  const auto gone = pool.OnExited(last_pid);
+  ASSERT_TRUE(gone.has_value());
+  EXPECT_EQ(gone->lease, a);
+  EXPECT_TRUE(gone->expected);
+  EXPECT_EQ(gone->end_reason, "killed by skyray.kill()");
+  EXPECT_FALSE(pool.OnExited(last_pid).has_value());
+  EXPECT_EQ(pool.FindByLease(a), nullptr);
+}
+
+TEST_F(WorkerPoolTest, OneThatIsEndingIsGivenNothing) {
+  const WorkerId worker = IdleWorker(job);
+  EXPECT_TRUE(pool.MarkEnding(worker, true, "idle"));
+  EXPECT_EQ(pool.Assign(job, a, now), nullptr);
+  pool.OnExited(last_pid);
+  EXPECT_THAT(Forks(), SizeIs(1)) << "the lease still wants one";
+}
+
+TEST_F(WorkerPoolTest, IdleWorkersBeyondTheCpusGoAfterASecond) {
+  const WorkerId first = IdleWorker(job);
+  now += seconds(1);
+  IdleWorker(job);
+  EXPECT_FALSE(pool.NextWake().has_value()) << "two CPUs, two idle: they stay";
+  now += seconds(5);
+  const WorkerId third = IdleWorker(job);
+  EXPECT_THAT(pool.Surplus(now), ElementsAre(first)) << "it has idled longest";
+  pool.MarkEnding(first, true, "idle");
+  EXPECT_THAT(pool.Surplus(now), IsEmpty());
+  EXPECT_NE(pool.Find(third), nullptr);
+}
+
+TEST_F(WorkerPoolTest, OneThatDoesNotRegisterIsTooLateAfterAMinute) {
+  pool.Prestart(job, 1);
+  const auto forks = Forks();
+  EXPECT_EQ(*pool.NextWake(), now + kRegisterTimeout);
+  now += kRegisterTimeout;
+  EXPECT_THAT(pool.Surplus(now), ElementsAre(forks[0]));
+}
+
+TEST_F(WorkerPoolTest, AFailedForkFailsOneLease) {
+  pool.Assign(job, a, now);
+  pool.Assign(job, b, now);
+  const auto forks = pool.TakeForks(now);
+  ASSERT_THAT(forks, SizeIs(2));
+  const WorkerId first = forks[0]->id;
+  EXPECT_EQ(pool.OnForkFailed(first), a);
+  EXPECT_EQ(pool.OnForkFailed(first), std::nullopt);
+  EXPECT_THAT(Forks(), IsEmpty()) << "the other fork is for b";
+}
+
+TEST_F(WorkerPoolTest, AJobWhoseWorkersNeverComeUpIsGivenUp) {
+  pool.Assign(job, a, now);
+  for (int i = 0; i < kFailedStartsMax; ++i) {
+    EXPECT_THAT(pool.TakeHopeless(job), IsEmpty());
+    ASSERT_THAT(Forks(), SizeIs(1));
+    EXPECT_TRUE(pool.OnExited(last_pid).has_value());
+  }
+  EXPECT_THAT(pool.TakeHopeless(job), ElementsAre(a));
+  EXPECT_THAT(Forks(), IsEmpty());
+}
+
+TEST_F(WorkerPoolTest, AFinishedJobIsForkedForNoMore) {
+  pool.Assign(job, a, now);
+  pool.FinishJob(job);
+  pool.Prestart(job, 3);
+  EXPECT_THAT(Forks(), IsEmpty());
+  EXPECT_FALSE(pool.StopWaiting(a));
+}
+
+TEST_F(WorkerPoolTest, WithTheZygoteGoneEveryWorkerIs) {
+  IdleWorker(job);
+  pool.Assign(job, a, now);
+  pool.Assign(job, b, now);
+  Forks();
+  EXPECT_THAT(pool.OnAllExited(), SizeIs(2));
+  EXPECT_EQ(pool.size(), 0u);
+  EXPECT_THAT(Forks(), SizeIs(1)) << "b still waits";
+}
+
+TEST_F(WorkerPoolTest, ALeaseThatWaitsNoLongerCausesNoFork) {
+  pool.Assign(job, a, now);
+  EXPECT_TRUE(pool.StopWaiting(a));
+  EXPECT_FALSE(pool.StopWaiting(a));
+  EXPECT_THAT(Forks(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace skyray::raylet
