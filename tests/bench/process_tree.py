@@ -32,6 +32,13 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def thread_ids(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+
+
 def members(mark: str, root: int | None = None) -> list[int]:
     """Living processes that carry ``mark`` or descend from ``root``; neither ``root`` nor us."""
     wanted = f"{MARK}={mark}".encode()
