@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Creates that wait for room, in the order they came. One that cannot be met
+// yet holds back those behind it, so that large objects are not starved.
+//
+// Threading: not thread-safe; lives on the store's loop. Ownership: values.
+// Errors: none. Times are the caller's milliseconds, on one monotonic clock.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+#include "plasma/local_object.h"
+
+namespace skyray::plasma {
+
+struct WaitingCreate {
+  ClientId client = 0;
+  uint64_t request_id = 0;
+  NewObject object;
+  int64_t deadline_ms = 0;  // From then on no room is an error.
+};
+
+class CreateQueue {
+ public:
+  void Push(WaitingCreate create);
+  // Null if nobody waits.
+  const WaitingCreate* Front() const;
+  // REQUIRES: somebody waits.
+  void PopFront();
+  // The front's; those behind it came later and wait as long.
+  std::optional<int64_t> NextDeadline() const;
+  void RemoveClient(ClientId client);
+  size_t size() const { return waiting_.size(); }
+
+ private:
+  std::deque<WaitingCreate> waiting_;
+};
+
+}  // namespace skyray::plasma

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gets that wait for objects to be sealed, and the times at which they give up.
+//
+// Threading: not thread-safe; lives on the store's loop. Ownership: values.
+// Errors: none. Times are the caller's milliseconds, on one monotonic clock.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "common/id.h"
+#include "plasma/local_object.h"
+
+namespace skyray::plasma {
+
+struct WaitingGet {
+  ClientId client = 0;
+  uint64_t request_id = 0;
+  std::vector<ObjectId> ids;  // May repeat.
+  std::vector<bool> found;    // By position in `ids`.
+  std::optional<int64_t> deadline_ms;
+};
+
+class GetQueue {
+ public:
+  // Waits for the positions not `found` yet. REQUIRES: there are some.
+  void Add(WaitingGet get);
+
+  struct Filled {
+    std::vector<ClientId> finders;     // Once for each position that was filled.
+    std::vector<WaitingGet> complete;  // Nothing is missing there any more.
+  };
+  Filled OnSealed(const ObjectId& id);
+  // Those whose deadline is at or before `now_ms`, earliest first.
+  std::vector<WaitingGet> TakeExpired(int64_t now_ms);
+  std::optional<int64_t> NextDeadline() const;
+  void RemoveClient(ClientId client);
+
+  size_t size() const { return gets_.size(); }
+  size_t CountOf(ClientId client) const;
+
+ private:
+  using Token = uint64_t;
+  struct Entry {
+    WaitingGet get;
+    size_t missing = 0;
+  };
+  struct Position {
+    Token token;
+    size_t index;
+  };
+  WaitingGet Take(Token token);
+
+  Token next_token_ = 0;
+  std::unordered_map<Token, Entry> gets_;
+  std::unordered_map<ObjectId, std::vector<Position>> waiting_;
+  std::set<std::pair<int64_t, Token>> by_deadline_;
+  std::unordered_map<ClientId, std::set<Token>> by_client_;
+};
+
+}  // namespace skyray::plasma

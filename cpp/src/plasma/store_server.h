@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store's network side: frames in, ObjectStore, frames out. Decides nothing.
+//
+// Threading:  lives on one loop; every call, handler and callback is there.
+// Ownership:  owns the segments, the ObjectStore and its connections. Memory
+//             handed to in-process callers stays mapped until it is destroyed.
+// Errors:     Start returns them. A peer that sends garbage, an oversized frame
+//             or another protocol version is dropped, and nobody else notices.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/status.h"
+#include "fbs/plasma_generated.h"
+#include "ipc/server.h"
+#include "plasma/object_store.h"
+#include "plasma/segment.h"
+
+namespace skyray::plasma {
+
+struct StoreOptions {
+  uint64_t capacity_bytes = 0;
+  std::string socket_path;
+  // A create that finds the store full waits so long for room.
+  int64_t create_grace_ms = 500;
+};
+
+// Fails with the reason in words if `options` cannot work.
+Status Validate(const StoreOptions& options);
+
+class StoreServer : private ipc::ServerHandler {
+ public:
+  using EventHandler = std::function<void(std::vector<StoreEvent>)>;
+  // Listens when it returns. `on_events` may be empty.
+  static Result<std::unique_ptr<StoreServer>> Start(boost::asio::io_context& loop,
+                                                    const StoreOptions& options,
+                                                    EventHandler on_events);
+  ~StoreServer() override;
+
+  // The process the store lives in is a client too, without a socket. Its
+  // requests are obeyed at once; Create and Get may be answered later.
+  void Create(const NewObject& object, std::function<void(Result<std::span<uint8_t>>)> done);
+  void Seal(const ObjectId& id);
+  void Abort(const ObjectId& id);
+  // Empty if not sealed within `timeout_ms` (negative: no limit). What is given
+  // is one reference, until Release.
+  void Get(const ObjectId& id, int64_t timeout_ms,
+           std::function<void(std::optional<std::span<const uint8_t>>)> done);
+  void Release(const ObjectId& id);
+  void Delete(std::span<const ObjectId> ids);
+  void OwnerDied(const WorkerId& owner);
+
+  bool Contains(const ObjectId& id) const { return store_.Contains(id); }
+  StoreStats Stats() const { return store_.Stats(); }
+  std::string DebugState() const { return store_.DebugState(); }
+
+ private:
+  struct Session {
+    ClientId client = 0;  // 0 until it has said Connect.
+    std::vector<bool> has_segment;
+  };
+  using NewSegments = std::vector<fb::plasma::NewSegment>;
+
+  StoreServer(boost::asio::io_context& loop, const StoreOptions& options,
+              std::vector<Segment> segments, EventHandler on_events);
+
+  void OnConnect(ipc::ConnectionId connection, const ipc::PeerCredentials& peer) override;
+  void OnFrame(ipc::ConnectionId connection, ipc::Frame frame) override;
+  void OnDisconnect(ipc::ConnectionId connection) override;
+
+  // False if the message has no place here and the peer is to be dropped.
+  bool Handle(ipc::ConnectionId connection, Session& session, const fb::plasma::Message& message);
+  bool HandleConnect(ipc::ConnectionId connection, Session& session,
+                     const fb::plasma::Message& message);
+  void HandleGet(const Session& session, uint64_t request_id, const fb::plasma::Get& get);
+  void Drop(ipc::ConnectionId connection, const std::string& why);
+
+  void Deliver(Outcome outcome);
+  void DeliverCreate(const CreateDone& done);
+  void DeliverGet(const GetDone& done);
+  std::span<uint8_t> MemoryAt(const ObjectPlace& place) const;
+  // The descriptor of `segment`, if `session` has not been sent it yet.
+  void AddNewSegment(Session& session, uint32_t segment, NewSegments& listed,
+                     std::vector<UniqueFd>& fds) const;
+  template <class Table>
+  void Send(ipc::ConnectionId connection, uint64_t request_id, fb::plasma::Body type,
+            flatbuffers::Offset<Table> body, std::vector<UniqueFd> fds = {});
+  void ArmTimer();
+
+  const std::vector<Segment> segments_;
+  ObjectStore store_;
+  EventHandler on_events_;
+  flatbuffers::FlatBufferBuilder builder_;
+  boost::asio::steady_timer timer_;
+  std::optional<int64_t> armed_ms_;
+  std::unordered_map<ipc::ConnectionId, Session> sessions_;
+  std::unordered_map<ClientId, ipc::ConnectionId> connections_;
+  const ClientId local_client_;
+  uint64_t next_local_request_ = 1;
+  std::unordered_map<uint64_t, std::function<void(Result<std::span<uint8_t>>)>> local_creates_;
+  std::unordered_map<uint64_t, std::function<void(std::optional<std::span<const uint8_t>>)>>
+      local_gets_;
+  ipc::Server server_;
+};
+
+}  // namespace skyray::plasma

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plasma/client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <thread>
+
+#include "ipc/socket.h"
+#include "plasma/store_fixture.h"
+#include "plasma/wire.h"
+
+namespace skyray::plasma {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+
+class ClientTest : public ::testing::Test {
+ protected:
+  RunningStore store{64 * kMiB};
+  WorkerId owner = WorkerId::FromRandom();
+  std::unique_ptr<Client> client = store.Connect();
+};
+
+TEST_F(ClientTest, WhatOneClientPutsAnotherGets) {
+  const auto reader = store.Connect();
+  const ObjectId id = PutText(*client, owner, "hello");
+  EXPECT_EQ(GetText(*reader, id, -1), "hello");
+  EXPECT_TRUE(*reader->Contains(id));
+  EXPECT_EQ(client->capacity_bytes(), 64 * kMiB);
+}
+
+TEST_F(ClientTest, ObjectsAreAlignedAndMayBeEmpty) {
+  for (const size_t bytes : {size_t{0}, size_t{1}, size_t{63}, size_t{65}, size_t{100000}}) {
+    const ObjectId id = PutText(*client, owner, std::string(bytes, 'x'));
+    const std::vector<ObjectId> ids{id};
+    auto views = client->Get(ids, 0);
+    ASSERT_TRUE(views.has_value() && views->front().has_value());
+    EXPECT_EQ(views->front()->bytes, bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(views->front()->data) % 64, 0u);
+  }
+}
+
+TEST_F(ClientTest, AnUnsealedObjectIsNotFound) {
+  const ObjectId id = ObjectId::FromRandom();
+  ASSERT_TRUE(client->Create(id, 10, owner, true).has_value());
+  EXPECT_EQ(GetText(*client, id, 0), "(nothing)");
+  EXPECT_EQ(GetText(*client, id, 1), "(nothing)");
+  EXPECT_FALSE(*client->Contains(id));
+  EXPECT_TRUE(client->Seal(id).ok());
+  EXPECT_TRUE(*client->Contains(id));
+}
+
+TEST_F(ClientTest, AGetWaitsForTheSealOfAnotherClient) {
+  const ObjectId id = ObjectId::FromRandom();
+  auto object = client->Create(id, 5, owner, true);
+  ASSERT_TRUE(object.has_value());
+  std::memcpy(object->data, "later", 5);
+  std::string got;
+  std::thread reader([&] {
+    const auto other = store.Connect();
+    got = GetText(*other, id, -1);
+  });
+  EXPECT_TRUE(store.StatsBecome([](const StoreStats& stats) { return stats.waiting_gets == 1; }));
+  EXPECT_TRUE(client->Seal(id).ok());
+  reader.join();
+  EXPECT_EQ(got, "later");
+}
+
+TEST_F(ClientTest, AGetAnswersInPartAtItsTimeout) {
+  const ObjectId there = PutText(*client, owner, "there");
+  const std::vector<ObjectId> ids{ObjectId::FromRandom(), there, ObjectId::FromRandom(), there};
+  auto views = client->Get(ids, 20);
+  ASSERT_TRUE(views.has_value());
+  EXPECT_EQ(TextOf((*views)[0]), "(nothing)");
+  EXPECT_EQ(TextOf((*views)[1]), "there");
+  EXPECT_EQ(TextOf((*views)[2]), "(nothing)");
+  EXPECT_EQ(TextOf((*views)[3]), "there");
+  EXPECT_TRUE(client->Release(there).ok());
+  EXPECT_EQ(store.Stats().objects.in_use.objects, 1u);
+  EXPECT_TRUE(client->Release(there).ok());
+  EXPECT_EQ(client->Release(there).code(), ErrorCode::ObjectNotFound);
+  ASSERT_TRUE(client->Contains(there).has_value());
+  EXPECT_EQ(store.Stats().objects.in_use.objects, 0u);
+}
+
+TEST_F(ClientTest, DeleteOfAnObjectInUseWaitsForItsRelease) {
+  const ObjectId id = PutText(*client, owner, "kept");
+  EXPECT_EQ(GetText(*client, id), "kept");
+  const std::vector<ObjectId> ids{id};
+  EXPECT_TRUE(client->Delete(ids).ok());
+  EXPECT_TRUE(*client->Contains(id));
+  EXPECT_TRUE(client->Release(id).ok());
+  EXPECT_FALSE(*client->Contains(id));
+  EXPECT_EQ(store.Stats().allocated_bytes, 0u);
+}
+
+TEST_F(ClientTest, CreatingTwiceIsAnError) {
+  const ObjectId id = PutText(*client, owner, "first");
+  auto second = client->Create(id, 5, owner, true);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code(), ErrorCode::ObjectExists);
+  EXPECT_EQ(GetText(*client, id), "first");
+}
+
+TEST_F(ClientTest, AbortFreesAndSealAfterItFails) {
+  const ObjectId id = ObjectId::FromRandom();
+  ASSERT_TRUE(client->Create(id, kMiB, owner, true).has_value());
+  EXPECT_TRUE(client->Abort(id).ok());
+  EXPECT_EQ(client->Seal(id).code(), ErrorCode::ObjectNotFound);
+  EXPECT_FALSE(*client->Contains(id));
+  EXPECT_EQ(store.Stats().allocated_bytes, 0u);
+}
+
+TEST_F(ClientTest, AFullStoreSaysWhoFillsIt) {
+  for (int i = 0; i < 6; ++i) PutText(*client, owner, std::string(10 * kMiB, 'p'));
+  auto result = client->Create(ObjectId::FromRandom(), 10 * kMiB, owner, true);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code(), ErrorCode::OutOfMemory);
+  EXPECT_THAT(result.error().message(), ::testing::HasSubstr("67108864"));
+  EXPECT_THAT(result.error().message(), ::testing::HasSubstr(owner.Hex().substr(0, 16)));
+  auto too_large = client->Create(ObjectId::FromRandom(), UINT64_MAX - 3, owner, true);
+  ASSERT_FALSE(too_large.has_value());
+  EXPECT_EQ(too_large.error().code(), ErrorCode::OutOfMemory);
+}
+
+TEST_F(ClientTest, SecondaryCopiesMakeRoomAndPrimariesStay) {
+  const ObjectId primary = PutText(*client, owner, std::string(10 * kMiB, 'p'), true);
+  const ObjectId secondary = PutText(*client, owner, std::string(10 * kMiB, 's'), false);
+  const ObjectId large = PutText(*client, owner, std::string(50 * kMiB, 'l'), true);
+  EXPECT_TRUE(*client->Contains(primary));
+  EXPECT_FALSE(*client->Contains(secondary));
+  EXPECT_TRUE(*client->Contains(large));
+}
+
+TEST_F(ClientTest, AClientThatIsKilledLeavesNothing) {
+  int pipe_fds[2];
+  ASSERT_EQ(pipe(pipe_fds), 0);
+  const ObjectId sealed = PutText(*client, owner, "stays");
+  const pid_t child = fork();
+  if (child == 0) {
+    auto mine = Client::Connect(store.socket_path);
+    const std::vector<ObjectId> ids{sealed};
+    const bool ok =
+        mine && (*mine)->Create(ObjectId::FromRandom(), kMiB, owner, true) && (*mine)->Get(ids, 0);
+    const char said = ok ? 'y' : 'n';
+    if (write(pipe_fds[1], &said, 1) != 1) _exit(1);
+    pause();
+    _exit(0);
+  }
+  char said = 0;
+  ASSERT_EQ(read(pipe_fds[0], &said, 1), 1);
+  ASSERT_EQ(said, 'y');
+  EXPECT_EQ(store.Stats().objects.unsealed.objects, 1u);
+  EXPECT_EQ(store.Stats().objects.sealed_in_use.objects, 1u);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  EXPECT_TRUE(store.StatsBecome([](const StoreStats& stats) {
+    return stats.objects.unsealed.objects == 0 && stats.objects.in_use.objects == 0;
+  }));
+  EXPECT_EQ(store.Stats().objects.all.objects, 1u);
+  close(pipe_fds[0]);
+  close(pipe_fds[1]);
+}
+
+TEST_F(ClientTest, WhatIsGotCannotBeWritten) {
+  const ObjectId id = PutText(*client, owner, "frozen");
+  const std::vector<ObjectId> ids{id};
+  auto views = client->Get(ids, 0);
+  ASSERT_TRUE(views.has_value() && views->front().has_value());
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGSEGV, [](int) { _exit(42); });
+    const_cast<volatile uint8_t*>(views->front()->data)[0] = 1;
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+TEST_F(ClientTest, AViewOutlivesItsClient) {
+  const ObjectId id = PutText(*client, owner, "still mapped");
+  const std::vector<ObjectId> ids{id};
+  auto views = client->Get(ids, 0);
+  client.reset();
+  store.runner.reset();
+  EXPECT_EQ(TextOf(views->front()), "still mapped");
+}
+
+TEST_F(ClientTest, AStoreThatIsGoneIsDisconnected) {
+  store.runner.reset();
+  EXPECT_EQ(client->Contains(ObjectId::FromRandom()).error().code(), ErrorCode::Disconnected);
+  EXPECT_EQ(client->Create(ObjectId::FromRandom(), 1, owner, true).error().code(),
+            ErrorCode::Disconnected);
+  const std::vector<ObjectId> ids{ObjectId::FromRandom()};
+  EXPECT_EQ(client->Delete(ids).code(), ErrorCode::Disconnected);
+  EXPECT_FALSE(Client::Connect(store.socket_path).has_value());
+}
+
+TEST_F(ClientTest, NoDescriptorLeaks) {
+  const size_t before = CountOpenFds();
+  for (int i = 0; i < 50; ++i) {
+    const auto other = store.Connect();
+    const ObjectId id = PutText(*other, owner, "x");
+    GetText(*other, id);
+  }
+  EXPECT_TRUE(store.StatsBecome([](const StoreStats& stats) { return stats.clients == 2; }));
+  EXPECT_EQ(CountOpenFds(), before);
+}
+
+TEST_F(ClientTest, DebugStateIsForPeople) {
+  PutText(*client, owner, "x");
+  auto text = client->DebugState();
+  ASSERT_TRUE(text.has_value());
+  EXPECT_THAT(*text, ::testing::HasSubstr("spillable: 1 objects, 64 bytes"));
+}
+
+TEST_F(ClientTest, ManyIdsFitInOneGet) {
+  std::vector<ObjectId> ids;
+  for (int i = 0; i < 5000; ++i) ids.push_back(PutText(*client, owner, std::to_string(i)));
+  const auto reader = store.Connect();
+  auto views = reader->Get(ids, -1);
+  ASSERT_TRUE(views.has_value());
+  for (int i = 0; i < 5000; ++i) ASSERT_EQ(TextOf((*views)[i]), std::to_string(i));
+}
+
+}  // namespace
+}  // namespace skyray::plasma

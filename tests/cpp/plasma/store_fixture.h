@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// A store on a thread of its own with its socket in a directory of its own,
+// and the words the store's tests use.
+//
+// Threading: the fixture's loop is run by RunUntil, on the test's thread.
+// Ownership: the directory goes with the fixture. Errors: fail the test.
+#pragma once
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "plasma/client.h"
+#include "plasma/store_runner.h"
+
+namespace skyray::plasma {
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    char name[] = "/tmp/skyray-test-XXXXXX";
+    path_ = mkdtemp(name);
+  }
+  ~TemporaryDirectory() { rmdir(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline size_t CountOpenFds() {
+  DIR* directory = opendir("/proc/self/fd");
+  size_t count = 0;
+  while (readdir(directory) != nullptr) ++count;
+  closedir(directory);
+  return count;
+}
+
+class RunningStore {
+ public:
+  explicit RunningStore(uint64_t capacity_bytes, int64_t create_grace_ms = 0) {
+    StoreOptions options;
+    options.capacity_bytes = capacity_bytes;
+    options.socket_path = directory_.path() + "/store.sock";
+    options.create_grace_ms = create_grace_ms;
+    socket_path = options.socket_path;
+    auto started = StoreRunner::Start(options, loop, [this](std::vector<StoreEvent> batch) {
+      events.insert(events.end(), batch.begin(), batch.end());
+    });
+    EXPECT_TRUE(started.has_value());
+    runner = std::move(*started);
+  }
+
+  std::unique_ptr<Client> Connect() {
+    auto client = Client::Connect(socket_path);
+    EXPECT_TRUE(client.has_value()) << (client ? "" : client.error().ToString());
+    return client ? std::move(*client) : nullptr;
+  }
+
+  // Runs the owner's loop until `done()`; false after far too long.
+  template <class Condition>
+  bool RunUntil(Condition done) {
+    loop.restart();
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > give_up) return false;
+      loop.restart();
+      loop.run_one_for(std::chrono::milliseconds(100));
+    }
+    return true;
+  }
+
+  StoreStats Stats() {
+    std::optional<StoreStats> stats;
+    runner->Stats([&stats](StoreStats now) { stats = now; });
+    EXPECT_TRUE(RunUntil([&] { return stats.has_value(); }));
+    return stats.value_or(StoreStats());
+  }
+  // Asks until `condition(stats)` holds: for what another process does on its own.
+  template <class Condition>
+  bool StatsBecome(Condition condition) {
+    return RunUntil([&] { return condition(Stats()); });
+  }
+
+ private:
+  TemporaryDirectory directory_;
+
+ public:
+  std::string socket_path;
+  boost::asio::io_context loop;
+  std::vector<StoreEvent> events;
+  std::unique_ptr<StoreRunner> runner;
+};
+
+inline ObjectId PutText(Client& client, const WorkerId& owner, std::string_view text,
+                        bool primary = true) {
+  const ObjectId id = ObjectId::FromRandom();
+  auto object = client.Create(id, text.size(), owner, primary);
+  EXPECT_TRUE(object.has_value()) << (object ? "" : object.error().ToString());
+  if (!object) return id;
+  std::memcpy(object->data, text.data(), text.size());
+  EXPECT_TRUE(client.Seal(id).ok());
+  return id;
+}
+
+inline std::string TextOf(const std::optional<ObjectView>& view) {
+  if (!view) return "(nothing)";
+  return {reinterpret_cast<const char*>(view->data), view->bytes};
+}
+
+inline std::string GetText(Client& client, const ObjectId& id, int64_t timeout_ms = 0) {
+  const std::vector<ObjectId> ids{id};
+  auto views = client.Get(ids, timeout_ms);
+  return views ? TextOf(views->front()) : views.error().ToString();
+}
+
+}  // namespace skyray::plasma

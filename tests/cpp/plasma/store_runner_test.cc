@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plasma/store_runner.h"
+
+#include <gtest/gtest.h>
+
+#include "plasma/store_fixture.h"
+
+namespace skyray::plasma {
+namespace {
+
+class StoreRunnerTest : public ::testing::Test {
+ protected:
+  std::optional<std::span<const uint8_t>> Pin(const ObjectId& id, int64_t timeout_ms) {
+    std::optional<std::span<const uint8_t>> pinned;
+    bool answered = false;
+    store.runner->Pin(id, timeout_ms, [&](std::optional<std::span<const uint8_t>> found) {
+      pinned = found;
+      answered = true;
+    });
+    EXPECT_TRUE(store.RunUntil([&] { return answered; }));
+    return pinned;
+  }
+  RunningStore store{8 << 20};
+  WorkerId owner = WorkerId::FromRandom();
+};
+
+TEST_F(StoreRunnerTest, SealedAndDeletedObjectsAreTold) {
+  const auto client = store.Connect();
+  const ObjectId id = PutText(*client, owner, "news");
+  ASSERT_TRUE(store.RunUntil([&] { return store.events.size() == 1; }));
+  EXPECT_EQ(store.events[0].kind, StoreEvent::Kind::Added);
+  EXPECT_EQ(store.events[0].object.id, id);
+  EXPECT_EQ(store.events[0].object.owner, owner);
+  EXPECT_EQ(store.events[0].object.data_bytes, 4u);
+  store.runner->Delete({id});
+  ASSERT_TRUE(store.RunUntil([&] { return store.events.size() == 2; }));
+  EXPECT_EQ(store.events[1].kind, StoreEvent::Kind::Deleted);
+  EXPECT_EQ(store.events[1].object.id, id);
+}
+
+TEST_F(StoreRunnerTest, WhatTheOwnerWritesClientsRead) {
+  const ObjectId id = ObjectId::FromRandom();
+  bool written = false;
+  store.runner->Create({id, owner, 5, false}, [&](Result<std::span<uint8_t>> memory) {
+    ASSERT_TRUE(memory.has_value());
+    std::memcpy(memory->data(), "local", 5);
+    store.runner->Seal(id);
+    written = true;
+  });
+  ASSERT_TRUE(store.RunUntil([&] { return written; }));
+  const auto client = store.Connect();
+  EXPECT_EQ(GetText(*client, id, -1), "local");
+}
+
+TEST_F(StoreRunnerTest, APinnedObjectStaysUntilUnpin) {
+  const auto client = store.Connect();
+  const ObjectId id = PutText(*client, owner, "pinned");
+  const auto pinned = Pin(id, -1);
+  ASSERT_TRUE(pinned.has_value());
+  const std::vector<ObjectId> ids{id};
+  EXPECT_TRUE(client->Delete(ids).ok());
+  EXPECT_TRUE(*client->Contains(id));
+  EXPECT_EQ(std::string(pinned->begin(), pinned->end()), "pinned");
+  store.runner->Unpin(id);
+  EXPECT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.objects.all.objects == 0; }));
+}
+
+TEST_F(StoreRunnerTest, APinOfWhatIsNotThereAnswersAtItsTimeout) {
+  EXPECT_FALSE(Pin(ObjectId::FromRandom(), 0).has_value());
+  EXPECT_FALSE(Pin(ObjectId::FromRandom(), 5).has_value());
+}
+
+TEST_F(StoreRunnerTest, ADeadOwnersObjectsGoNowAndLater) {
+  const auto client = store.Connect();
+  const ObjectId early = PutText(*client, owner, "early");
+  const ObjectId open = ObjectId::FromRandom();
+  ASSERT_TRUE(client->Create(open, 10, owner, true).has_value());
+  const ObjectId others = PutText(*client, WorkerId::FromRandom(), "others");
+  store.runner->OwnerDied(owner);
+  EXPECT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.objects.all.objects == 2; }));
+  EXPECT_FALSE(*client->Contains(early));
+  EXPECT_TRUE(client->Seal(open).ok());
+  EXPECT_FALSE(*client->Contains(open));
+  EXPECT_TRUE(*client->Contains(others));
+  EXPECT_EQ(client->Create(ObjectId::FromRandom(), 1, owner, true).error().code(),
+            ErrorCode::OwnerDied);
+}
+
+TEST_F(StoreRunnerTest, ACallbackNeverRunsAfterTheRunner) {
+  bool called = false;
+  store.runner->Contains(ObjectId::FromRandom(), [&](bool) { called = true; });
+  store.runner->Pin(ObjectId::FromRandom(), -1,
+                    [&](std::optional<std::span<const uint8_t>>) { called = true; });
+  store.runner.reset();
+  store.loop.restart();
+  store.loop.poll();
+  EXPECT_FALSE(called);
+}
+
+TEST_F(StoreRunnerTest, AStoreThatCannotStartSaysWhy) {
+  StoreOptions options;
+  options.capacity_bytes = 5;
+  options.socket_path = "/nowhere/at/all";
+  EXPECT_EQ(StoreRunner::Start(options, store.loop, nullptr).error().code(),
+            ErrorCode::InvalidArgument);
+  options.capacity_bytes = 1 << 20;
+  EXPECT_EQ(StoreRunner::Start(options, store.loop, nullptr).error().code(), ErrorCode::IoError);
+}
+
+}  // namespace
+}  // namespace skyray::plasma
