@@ -98,7 +98,7 @@ void StoreRunner::Abort(const ObjectId& id) {
 }
 
 void StoreRunner::Pin(const ObjectId& id, int64_t timeout_ms,
-                      std::function<void(std::optional<std::span<const uint8_t>>)> done) {
+                      std::function<void(std::optional<PinnedObject>)> done) {
   state_->PostToStore(
       [id, timeout_ms, done = state_->ToOwner(std::move(done))](StoreServer& store) mutable {
         store.Get(id, timeout_ms, std::move(done));

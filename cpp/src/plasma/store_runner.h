@@ -46,7 +46,7 @@ class StoreRunner {
   // The bytes of a sealed object, kept in place until Unpin; empty if it is not
   // sealed within `timeout_ms` (0: look once, negative: no limit).
   void Pin(const ObjectId& id, int64_t timeout_ms,
-           std::function<void(std::optional<std::span<const uint8_t>>)> done);
+           std::function<void(std::optional<PinnedObject>)> done);
   void Unpin(const ObjectId& id);
 
   void Delete(std::vector<ObjectId> ids);

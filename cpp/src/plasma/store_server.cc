@@ -90,9 +90,9 @@ void StoreServer::Seal(const ObjectId& id) { Deliver(store_.Seal(local_client_, 
 void StoreServer::Abort(const ObjectId& id) { Deliver(store_.Abort(local_client_, id, NowMs())); }
 
 void StoreServer::Get(const ObjectId& id, int64_t timeout_ms,
-                      std::function<void(std::optional<std::span<const uint8_t>>)> done) {
+                      std::function<void(std::optional<PinnedObject>)> done) {
   const uint64_t request_id = next_local_request_++;
-  local_gets_.emplace(request_id, std::move(done));
+  local_gets_.emplace(request_id, LocalGet{id, std::move(done)});
   Deliver(store_.Get(local_client_, request_id, {id}, timeout_ms, NowMs()));
 }
 
@@ -253,11 +253,12 @@ void StoreServer::DeliverCreate(const CreateDone& done) {
 
 void StoreServer::DeliverGet(const GetDone& done) {
   if (done.client == local_client_) {
-    auto callback = local_gets_.extract(done.request_id);
-    if (callback.empty()) return;
+    auto get = local_gets_.extract(done.request_id);
+    if (get.empty()) return;
     const std::optional<ObjectPlace>& place = done.places.front();
-    if (!place) return callback.mapped()(std::nullopt);
-    return callback.mapped()(std::span<const uint8_t>(MemoryAt(*place)));
+    if (!place) return get.mapped().done(std::nullopt);
+    const NewObject& object = store_.objects().Find(get.mapped().id)->object;
+    return get.mapped().done(PinnedObject{MemoryAt(*place), object});
   }
   const auto connection = connections_.find(done.client);
   if (connection == connections_.end()) return;

@@ -36,6 +36,12 @@ struct StoreOptions {
 // Fails with the reason in words if `options` cannot work.
 Status Validate(const StoreOptions& options);
 
+// A sealed object for a caller within the process.
+struct PinnedObject {
+  std::span<const uint8_t> bytes;
+  NewObject object;
+};
+
 class StoreServer : private ipc::ServerHandler {
  public:
   using EventHandler = std::function<void(std::vector<StoreEvent>)>;
@@ -53,7 +59,7 @@ class StoreServer : private ipc::ServerHandler {
   // Empty if not sealed within `timeout_ms` (negative: no limit). What is given
   // is one reference, until Release.
   void Get(const ObjectId& id, int64_t timeout_ms,
-           std::function<void(std::optional<std::span<const uint8_t>>)> done);
+           std::function<void(std::optional<PinnedObject>)> done);
   void Release(const ObjectId& id);
   void Delete(std::span<const ObjectId> ids);
   void OwnerDied(const WorkerId& owner);
@@ -66,6 +72,10 @@ class StoreServer : private ipc::ServerHandler {
   struct Session {
     ClientId client = 0;  // 0 until it has said Connect.
     std::vector<bool> has_segment;
+  };
+  struct LocalGet {
+    ObjectId id;
+    std::function<void(std::optional<PinnedObject>)> done;
   };
   using NewSegments = std::vector<fb::plasma::NewSegment>;
 
@@ -106,8 +116,7 @@ class StoreServer : private ipc::ServerHandler {
   const ClientId local_client_;
   uint64_t next_local_request_ = 1;
   std::unordered_map<uint64_t, std::function<void(Result<std::span<uint8_t>>)>> local_creates_;
-  std::unordered_map<uint64_t, std::function<void(std::optional<std::span<const uint8_t>>)>>
-      local_gets_;
+  std::unordered_map<uint64_t, LocalGet> local_gets_;
   ipc::Server server_;
 };
 

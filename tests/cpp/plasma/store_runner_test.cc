@@ -10,10 +10,10 @@ namespace {
 
 class StoreRunnerTest : public ::testing::Test {
  protected:
-  std::optional<std::span<const uint8_t>> Pin(const ObjectId& id, int64_t timeout_ms) {
-    std::optional<std::span<const uint8_t>> pinned;
+  std::optional<PinnedObject> Pin(const ObjectId& id, int64_t timeout_ms) {
+    std::optional<PinnedObject> pinned;
     bool answered = false;
-    store.runner->Pin(id, timeout_ms, [&](std::optional<std::span<const uint8_t>> found) {
+    store.runner->Pin(id, timeout_ms, [&](std::optional<PinnedObject> found) {
       pinned = found;
       answered = true;
     });
@@ -60,7 +60,8 @@ TEST_F(StoreRunnerTest, APinnedObjectStaysUntilUnpin) {
   const std::vector<ObjectId> ids{id};
   EXPECT_TRUE(client->Delete(ids).ok());
   EXPECT_TRUE(*client->Contains(id));
-  EXPECT_EQ(std::string(pinned->begin(), pinned->end()), "pinned");
+  EXPECT_EQ(std::string(pinned->bytes.begin(), pinned->bytes.end()), "pinned");
+  EXPECT_EQ(pinned->object.owner, owner);
   store.runner->Unpin(id);
   EXPECT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.objects.all.objects == 0; }));
 }
@@ -90,7 +91,7 @@ TEST_F(StoreRunnerTest, ACallbackNeverRunsAfterTheRunner) {
   bool called = false;
   store.runner->Contains(ObjectId::FromRandom(), [&](bool) { called = true; });
   store.runner->Pin(ObjectId::FromRandom(), -1,
-                    [&](std::optional<std::span<const uint8_t>>) { called = true; });
+                    [&](std::optional<PinnedObject>) { called = true; });
   store.runner.reset();
   store.loop.restart();
   store.loop.poll();
