@@ -54,6 +54,7 @@ def test_skyray_exports_nothing_more() -> None:
 
 def test_stub_describes_the_extension() -> None:
     """``_core.pyi`` has the names and the argument lists that ``_core`` has."""
+    importlib.import_module("skyray._core")
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("mypy is not installed: pip install mypy")
     result = subprocess.run(

@@ -129,8 +129,9 @@ std::string WhyNever(const ResourceSet& demand, const ClusterView& cluster) {
   }
   for (const auto& [id, node] : cluster.nodes()) {
     const auto lacks = static_cast<size_t>(std::count_if(
-        demand.amounts().begin(), demand.amounts().end(),
-        [&](const auto& entry) { return node.total.Get(entry.first) < entry.second; }));
+        demand.amounts().begin(), demand.amounts().end(), [&total = node.total](const auto& entry) {
+          return total.Get(entry.first) < entry.second;
+        }));
     if (lacks < closest_lacks) {
       closest_lacks = lacks;
       closest = &node;
