@@ -114,12 +114,12 @@ double Utilisation(const NodeView& node, const ResourceSet& demand) {
 
 std::string WhyNever(const ResourceSet& demand, const ClusterView& cluster) {
   if (cluster.nodes().empty()) return "there is no node in the cluster";
-  const NodeView* closest = nullptr;
+  const NodeView* closest = &cluster.nodes().begin()->second;
   size_t closest_lacks = demand.amounts().size() + 1;
   for (const auto& [name, amount] : demand.amounts()) {
-    const NodeView* best = nullptr;
+    const NodeView* best = closest;
     for (const auto& [id, node] : cluster.nodes()) {
-      if (best == nullptr || node.total.Get(name) > best->total.Get(name)) best = &node;
+      if (node.total.Get(name) > best->total.Get(name)) best = &node;
     }
     const ResourceAmount most = best->total.Get(name);
     if (most >= amount) continue;
