@@ -129,7 +129,8 @@ def test_python_module_opens_with_its_purpose(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "the first line says what the module is for"
     future = "from __future__ import annotations"
-    assert future in path.read_text() or len(tree.body) < 2, f"missing: {future}"
+    defines = any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in tree.body)
+    assert future in path.read_text() or not defines, f"missing: {future}"
 
 
 @by_file([path for path in CPP_SOURCES if path.suffix == ".h"])
