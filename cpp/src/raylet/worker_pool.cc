@@ -163,12 +163,17 @@ std::optional<PoolWorker> WorkerPool::OnExited(int pid) {
 std::vector<LeaseId> WorkerPool::TakeHopeless(const JobId& job_id) {
   const auto it = jobs_.find(job_id);
   if (it == jobs_.end() || it->second.failed_starts < kFailedStartsMax) return {};
-  JobState& job = it->second;
-  job.failed_starts = 0;
-  job.prestart = 0;
-  std::vector<LeaseId> hopeless(job.waiting.begin(), job.waiting.end());
-  job.waiting.clear();
-  return hopeless;
+  it->second.failed_starts = 0;
+  it->second.prestart = 0;
+  return TakeWaiting(job_id);
+}
+
+std::vector<LeaseId> WorkerPool::TakeWaiting(const JobId& job_id) {
+  const auto it = jobs_.find(job_id);
+  if (it == jobs_.end()) return {};
+  std::vector<LeaseId> waiting(it->second.waiting.begin(), it->second.waiting.end());
+  it->second.waiting.clear();
+  return waiting;
 }
 
 std::vector<PoolWorker> WorkerPool::OnAllExited() {
@@ -183,8 +188,12 @@ std::vector<PoolWorker> WorkerPool::OnAllExited() {
 
 bool WorkerPool::MarkEnding(const WorkerId& worker_id, bool expected, const std::string& reason) {
   const auto it = workers_.find(worker_id);
-  if (it == workers_.end() || it->second.ending) return false;
+  if (it == workers_.end()) return false;
   PoolWorker& worker = it->second;
+  if (worker.ending) {
+    if (worker.end_reason.empty()) worker.end_reason = reason;
+    return false;
+  }
   worker.ending = true;
   worker.expected = expected;
   worker.end_reason = reason;
@@ -256,6 +265,12 @@ std::vector<WorkerId> WorkerPool::All() const {
   std::vector<WorkerId> workers;
   for (const auto& [id, worker] : workers_) workers.push_back(id);
   return workers;
+}
+
+std::vector<JobId> WorkerPool::Jobs() const {
+  std::vector<JobId> jobs;
+  for (const auto& [id, job] : jobs_) jobs.push_back(id);
+  return jobs;
 }
 
 size_t WorkerPool::CountIn(State state) const {

@@ -89,6 +89,8 @@ class WorkerPool {
   // The leases that wait, if the job's last kFailedStartsMax workers all ended
   // before they registered: forking for them again would not help.
   std::vector<LeaseId> TakeHopeless(const JobId& job);
+  // All leases of the job that wait for a worker.
+  std::vector<LeaseId> TakeWaiting(const JobId& job);
   // Takes the worker out, to be looked at once more.
   std::optional<PoolWorker> OnExited(int pid);
   // The zygote is gone, and with it all its children, forked or not.
@@ -106,6 +108,7 @@ class WorkerPool {
   const PoolWorker* FindByLease(const LeaseId& lease) const;
   std::vector<WorkerId> WorkersOf(const JobId& job) const;
   std::vector<WorkerId> All() const;
+  std::vector<JobId> Jobs() const;
   size_t size() const { return workers_.size(); }
   size_t CountIn(PoolWorker::State state) const;
 

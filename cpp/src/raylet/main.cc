@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The raylet: one per node. Wiring only; NodeServer is the program.
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <string>
+
+#include "common/logging.h"
+#include "raylet/node_server.h"
+#include "raylet/options.h"
+
+namespace skyray::raylet {
+namespace {
+
+namespace asio = boost::asio;
+
+// Says once, to whoever started us, whether we are there.
+void ReportReady(UniqueFd& ready_fd, const Status& status) {
+  if (!ready_fd.valid()) return;
+  const std::string line = status.ok() ? "ready\n" : "error: " + status.message() + "\n";
+  if (write(ready_fd.get(), line.data(), line.size()) < 0) {
+    SKYRAY_LOG(Warning) << ErrnoStatus("writing to --ready-fd", errno).message();
+  }
+  ready_fd.Reset();
+}
+
+// Two pipes, a socket and a few more for each worker.
+void RaiseOpenFilesLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// A descriptor that becomes readable when the owner ends; invalid if it has.
+UniqueFd WatchOwner(int pid) {
+  UniqueFd owner(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  return getppid() == pid ? std::move(owner) : UniqueFd();
+}
+
+int Run(Options options) {
+  asio::io_context loop(1);
+  UniqueFd ready_fd(options.ready_fd);
+  asio::posix::stream_descriptor owner(loop);
+  const int owner_pid = options.owner_pid;
+  NodeServer server(loop, std::move(options));
+  server.OnStopped([&loop] { loop.stop(); });
+  if (owner_pid != 0) {
+    UniqueFd watched = WatchOwner(owner_pid);
+    if (!watched.valid()) return 1;  // It has gone: nobody to tell.
+    owner.assign(watched.Release());
+    owner.async_wait(asio::posix::stream_descriptor::wait_read,
+                     [&server](const boost::system::error_code& error) {
+                       if (!error) server.Stop("the process that started this node has ended");
+                     });
+  }
+  asio::signal_set signals(loop, SIGTERM, SIGINT);
+  signals.async_wait([&server](const boost::system::error_code& error, int number) {
+    if (!error) server.Stop("signal " + std::to_string(number));
+  });
+  int exit_code = 0;
+  const auto on_ready = [&](const Status& status) {
+    ReportReady(ready_fd, status);
+    if (status.ok()) return;
+    SKYRAY_LOG(Error) << status.message();
+    exit_code = 1;
+    server.Stop(status.message());
+  };
+  if (Status status = server.Start(on_ready); !status.ok()) on_ready(status);
+  loop.run();
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace skyray::raylet
+
+int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  umask(0077);
+  auto options = skyray::raylet::ParseOptions(argc, argv);
+  if (!options) {
+    skyray::ConfigureLogging("raylet", skyray::LogLevel::Info);
+    SKYRAY_LOG(Error) << options.error().message();
+    return 2;
+  }
+  skyray::ConfigureLogging("raylet", skyray::ParseLogLevel(options->log_level));
+  skyray::raylet::RaiseOpenFilesLimit();
+  return skyray::raylet::Run(std::move(*options));
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// NodeServer: leases, from the request to their end.
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+#include "common/logging.h"
+#include "raylet/node_server.h"
+
+namespace skyray::raylet {
+
+namespace {
+// A node's resources are told to the GCS at once, but not more often than this.
+constexpr std::chrono::milliseconds kReportPause{10};
+}  // namespace
+
+void NodeServer::RequestLease(ConnectionId connection, const Client& client, uint64_t request_id,
+                              const wire::RequestLease& message) {
+  auto request = LeaseRequestFrom(message);
+  if (!request) return Drop(connection, "its lease request names impossible resources");
+  request->owner = {self_.id, client.worker};
+  request->request_id = request_id;
+  request->job = client.job;
+  queue_.Add(std::move(*request), Now());
+  ScheduleSoon();
+}
+
+void NodeServer::CancelLease(const Client& client, uint64_t request_id) {
+  const LeaseOwner owner{self_.id, client.worker};
+  if (queue_.Cancel(owner, request_id)) {
+    return ReplyFailed(owner, request_id, Status(ErrorCode::Cancelled, "cancelled as asked"));
+  }
+  // Granted, but still without a worker: nobody knows of it yet.
+  for (const LeaseId& lease : queue_.LeasesOf(owner)) {
+    if (queue_.Find(lease)->request.request_id != request_id) continue;
+    if (!pool_.StopWaiting(lease)) return;
+    queue_.Return(lease);
+    ScheduleSoon();
+    return ReplyFailed(owner, request_id, Status(ErrorCode::Cancelled, "cancelled as asked"));
+  }
+}
+
+void NodeServer::ReturnLease(const Client& client, const wire::ReturnLease& message) {
+  const auto id = IdOf<LeaseId>(message.lease_id());
+  const Lease* lease = id ? queue_.Find(*id) : nullptr;
+  // Unknown: it was lost, and the news of it is on its way to the owner.
+  if (lease == nullptr || !lease->request.actor.IsNil()) return;
+  if (lease->request.owner != LeaseOwner{self_.id, client.worker}) return;
+  EndLease(*id, message.worker_failed());
+}
+
+void NodeServer::ScheduleSoon() {
+  if (schedule_posted_) return;
+  schedule_posted_ = true;
+  boost::asio::post(loop_, [this] {
+    schedule_posted_ = false;
+    Schedule();
+  });
+}
+
+void NodeServer::Schedule() {
+  if (stopping_) return;
+  const LeaseOutcome outcome = queue_.Schedule(cluster_, Now());
+  for (const Lease& lease : outcome.granted) Grant(lease);
+  for (const auto& [request, node] : outcome.sent_on) {
+    if (request.actor.IsNil()) {
+      ReplySpillback(request.owner, request.request_id, node);
+    } else {
+      ActorNotPlaced(request.actor, "this node can no longer run it");
+    }
+  }
+  for (const auto& [request, status] : outcome.failed) {
+    if (request.actor.IsNil()) {
+      ReplyFailed(request.owner, request.request_id, status);
+    } else {
+      ActorNotPlaced(request.actor, status.message());
+    }
+  }
+  for (const auto& infeasible : outcome.infeasible) TellInfeasible(infeasible);
+  for (const LeaseOwner& owner : outcome.wanted_from) {
+    Builder builder;
+    SendToOwner(owner, 0, builder, wire::CreateLeasesWanted(builder));
+  }
+  ForkWorkers();
+  ReportResources();
+  ArmFromCores();
+}
+
+void NodeServer::Grant(const Lease& lease) {
+  if (pool_.Assign(lease.request.job, lease.id, Now()) != nullptr) Deliver(lease.id);
+}
+
+void NodeServer::Deliver(const LeaseId& id) {
+  const Lease* lease = queue_.Find(id);
+  const PoolWorker* worker = pool_.FindByLease(id);
+  SKYRAY_CHECK(lease != nullptr && worker != nullptr);
+  if (!lease->request.actor.IsNil()) return BecomeActor(lease->request.actor, id, *worker);
+  const LeaseOwner& owner = lease->request.owner;
+  Builder builder;
+  std::vector<Offset<flatbuffers::String>> ids;
+  for (const std::string& gpu : ledger_.GpuIds(id)) ids.push_back(builder.CreateString(gpu));
+  const auto gpu_ids = builder.CreateVector(ids);
+  const auto lease_id = PutBytes(builder, id.Binary());
+  const auto address = PutAddress(builder, self_.id, worker->id);
+  wire::LeaseReplyBuilder reply(builder);
+  reply.add_result(wire::LeaseResult::Granted);
+  reply.add_lease_id(lease_id);
+  reply.add_worker(address);
+  reply.add_worker_pid(worker->pid);
+  reply.add_gpu_ids(gpu_ids);
+  SendToOwner(owner, lease->request.request_id, builder, reply.Finish());
+}
+
+void NodeServer::EndLease(const LeaseId& id, bool worker_failed) {
+  const PoolWorker* worker = pool_.FindByLease(id);
+  queue_.Return(id);
+  ScheduleSoon();
+  if (worker == nullptr) {
+    pool_.StopWaiting(id);
+    return;
+  }
+  const WorkerId worker_id = worker->id;
+  if (worker_failed) {
+    // Its owner could not reach it. If it is dying, its own exit says more.
+    pool_.MarkEnding(worker_id, false, "");
+    kills_.emplace(Now() + std::chrono::seconds(1), worker_id);
+    return WakeAt(kills_.begin()->first);
+  }
+  pool_.OnReturned(worker_id, Now());
+  const PoolWorker* returned = pool_.Find(worker_id);
+  if (returned->state == PoolWorker::State::Leased) Deliver(returned->lease);
+}
+
+void NodeServer::FailLease(const LeaseId& id, const Status& status) {
+  const Lease* found = queue_.Find(id);
+  if (found == nullptr) return;
+  const LeaseRequest request = found->request;
+  queue_.Return(id);
+  if (request.actor.IsNil()) {
+    ReplyFailed(request.owner, request.request_id, status);
+  } else {
+    WorkerExit exit;
+    exit.reason = status.message();
+    ActorExited(request.actor, exit);
+  }
+}
+
+void NodeServer::ReplyFailed(const LeaseOwner& owner, uint64_t request_id, const Status& status) {
+  Builder builder;
+  const auto message = builder.CreateString(status.message());
+  wire::LeaseReplyBuilder reply(builder);
+  reply.add_result(wire::LeaseResult::Failed);
+  reply.add_error(status.code());
+  reply.add_message(message);
+  SendToOwner(owner, request_id, builder, reply.Finish());
+}
+
+void NodeServer::ReplySpillback(const LeaseOwner& owner, uint64_t request_id, const NodeId& node) {
+  Builder builder;
+  const auto node_id = PutBytes(builder, node.Binary());
+  wire::LeaseReplyBuilder reply(builder);
+  reply.add_result(wire::LeaseResult::Spillback);
+  reply.add_node_id(node_id);
+  SendToOwner(owner, request_id, builder, reply.Finish());
+}
+
+void NodeServer::SendToOwner(const LeaseOwner& owner, const Builder& finished) {
+  if (const ConnectionId connection = ConnectionOf(owner.worker)) {
+    server_.Send(connection, finished);
+  }
+}
+
+void NodeServer::TellInfeasible(const LeaseOutcome::Infeasible& infeasible) {
+  SKYRAY_LOG(Warning) << infeasible.message;
+  const LeaseRequest& request = infeasible.request;
+  if (request.actor.IsNil()) {
+    Builder builder;
+    const auto text = builder.CreateString(infeasible.message);
+    SendToOwner(request.owner, 0, builder,
+                wire::CreateLeaseInfeasible(builder, request.request_id, text));
+  }
+  if (infeasible.tell_driver) Notify(request.job, infeasible.message, /*is_error=*/true);
+}
+
+void NodeServer::OwnerGone(const LeaseOwner& owner, const std::string& why) {
+  queue_.RemoveOwner(owner);
+  store_->OwnerDied(owner.worker);
+  for (const LeaseId& lease : queue_.LeasesOf(owner)) {
+    const PoolWorker* worker = pool_.FindByLease(lease);
+    if (worker == nullptr) {
+      EndLease(lease, /*worker_failed=*/false);
+    } else {
+      // It may be in the middle of a task whose result nobody wants.
+      EndWorker(worker->id, true, why, HowToEnd::AtOnce);
+    }
+  }
+  ScheduleSoon();
+}
+
+void NodeServer::SetBlocked(const Client& client, bool blocked) {
+  if (!pool_.SetBlocked(client.worker, blocked)) return;
+  const LeaseId lease = pool_.Find(client.worker)->lease;
+  if (blocked) {
+    ledger_.Block(lease);
+  } else {
+    ledger_.Unblock(lease);
+  }
+  ScheduleSoon();
+}
+
+void NodeServer::ReportResources() {
+  if (reported_ledger_ == ledger_.version() || gcs_ == nullptr) return;
+  const TimePoint now = Now();
+  if (now < last_report_ + kReportPause) return WakeAt(last_report_ + kReportPause);
+  last_report_ = now;
+  reported_ledger_ = ledger_.version();
+  pb::NodeEvent event;
+  pb::ResourceReport& report = *event.mutable_resources();
+  report.set_version(++report_version_);
+  CopyResources(ledger_.available(), report.mutable_available());
+  report.set_pending_leases(queue_.waiting_count());
+  gcs_->SendEvent(std::move(event));
+}
+
+}  // namespace skyray::raylet
