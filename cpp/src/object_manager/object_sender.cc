@@ -14,6 +14,8 @@ namespace {
 namespace wire = fb::transfer;
 
 constexpr uint32_t kRequestBytesMax = 4 << 10;
+// An object that is being created here is waited for so long.
+constexpr int64_t kSealTimeoutMs = 10000;
 
 flatbuffers::FlatBufferBuilder OpenedMessage(TransferId transfer, const ObjectId& object,
                                              const std::optional<plasma::PinnedObject>& pinned) {
@@ -83,11 +85,11 @@ bool ObjectSender::OnOpen(StreamId id, Stream& stream, const wire::OpenObject& o
   Open entry;
   entry.object = object;
   if (!stream.open.emplace(transfer, entry).second) return false;
-  store_.Pin(object, /*timeout_ms=*/0,
-             [this, token = std::weak_ptr<int>(alive_), id, transfer,
-              object](const std::optional<plasma::PinnedObject>& pinned) {
-               if (!token.expired()) OnPinned(id, transfer, object, pinned);
-             });
+  store_.PinCreated(object, kSealTimeoutMs,
+                    [this, token = std::weak_ptr<int>(alive_), id, transfer,
+                     object](const std::optional<plasma::PinnedObject>& pinned) {
+                      if (!token.expired()) OnPinned(id, transfer, object, pinned);
+                    });
   return true;
 }
 

@@ -105,6 +105,14 @@ void StoreRunner::Pin(const ObjectId& id, int64_t timeout_ms,
       });
 }
 
+void StoreRunner::PinCreated(const ObjectId& id, int64_t timeout_ms,
+                             std::function<void(std::optional<PinnedObject>)> done) {
+  state_->PostToStore(
+      [id, timeout_ms, done = state_->ToOwner(std::move(done))](StoreServer& store) mutable {
+        store.Get(id, store.Exists(id) ? timeout_ms : 0, std::move(done));
+      });
+}
+
 void StoreRunner::Unpin(const ObjectId& id) {
   state_->PostToStore([id](StoreServer& store) { store.Release(id); });
 }

@@ -47,6 +47,11 @@ class StoreRunner {
   // sealed within `timeout_ms` (0: look once, negative: no limit).
   void Pin(const ObjectId& id, int64_t timeout_ms,
            std::function<void(std::optional<PinnedObject>)> done);
+  // The same for an object that should be here: one that is not even created is
+  // answered at once, one that is not sealed is waited for. (Its creator's Seal
+  // is a notice; who hears of the object elsewhere may be faster.)
+  void PinCreated(const ObjectId& id, int64_t timeout_ms,
+                  std::function<void(std::optional<PinnedObject>)> done);
   void Unpin(const ObjectId& id);
 
   void Delete(std::vector<ObjectId> ids);

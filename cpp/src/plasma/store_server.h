@@ -65,6 +65,8 @@ class StoreServer : private ipc::ServerHandler {
   void OwnerDied(const WorkerId& owner);
 
   bool Contains(const ObjectId& id) const { return store_.Contains(id); }
+  // Sealed or not.
+  bool Exists(const ObjectId& id) const { return store_.objects().Find(id) != nullptr; }
   StoreStats Stats() const { return store_.Stats(); }
   std::string DebugState() const { return store_.DebugState(); }
 

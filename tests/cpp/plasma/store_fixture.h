@@ -44,7 +44,10 @@ inline size_t CountOpenFds() {
 
 class RunningStore {
  public:
-  explicit RunningStore(uint64_t capacity_bytes, int64_t create_grace_ms = 0) {
+  // Answers come to `shared_loop` if that is given, else to a loop of its own.
+  explicit RunningStore(uint64_t capacity_bytes, int64_t create_grace_ms = 0,
+                        boost::asio::io_context* shared_loop = nullptr)
+      : loop(shared_loop == nullptr ? own_loop_ : *shared_loop) {
     StoreOptions options;
     options.capacity_bytes = capacity_bytes;
     options.socket_path = directory_.path() + "/store.sock";
@@ -90,10 +93,11 @@ class RunningStore {
 
  private:
   TemporaryDirectory directory_;
+  boost::asio::io_context own_loop_;
 
  public:
   std::string socket_path;
-  boost::asio::io_context loop;
+  boost::asio::io_context& loop;
   std::vector<StoreEvent> events;
   std::unique_ptr<StoreRunner> runner;
 };

@@ -71,6 +71,25 @@ TEST_F(StoreRunnerTest, APinOfWhatIsNotThereAnswersAtItsTimeout) {
   EXPECT_FALSE(Pin(ObjectId::FromRandom(), 5).has_value());
 }
 
+TEST_F(StoreRunnerTest, PinCreatedWaitsOnlyForWhatIsBeingCreated) {
+  std::vector<std::string> answers;
+  const auto remember = [&](const std::optional<PinnedObject>& pinned) {
+    answers.push_back(pinned ? std::string(pinned->bytes.begin(), pinned->bytes.end()) : "none");
+  };
+  const auto client = store.Connect();
+  const ObjectId open = ObjectId::FromRandom();
+  auto object = client->Create(open, 4, owner, true);
+  ASSERT_TRUE(object.has_value());
+  std::memcpy(object->data, "open", 4);
+  store.runner->PinCreated(open, -1, remember);
+  store.runner->PinCreated(ObjectId::FromRandom(), -1, remember);
+  ASSERT_TRUE(store.RunUntil([&] { return answers.size() == 1; }));
+  EXPECT_EQ(answers[0], "none");
+  EXPECT_TRUE(client->Seal(open).ok());
+  ASSERT_TRUE(store.RunUntil([&] { return answers.size() == 2; }));
+  EXPECT_EQ(answers[1], "open");
+}
+
 TEST_F(StoreRunnerTest, ADeadOwnersObjectsGoNowAndLater) {
   const auto client = store.Connect();
   const ObjectId early = PutText(*client, owner, "early");
