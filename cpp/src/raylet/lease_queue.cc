@@ -8,7 +8,8 @@
 namespace skyray::raylet {
 
 LeaseQueue::ClassKey LeaseQueue::KeyOf(const LeaseRequest& request) {
-  return {request.demand.amounts(), request.held.amounts(), request.strategy, request.spilled};
+  return {request.demand.amounts(), request.held.amounts(), request.strategy.kind,
+          request.strategy.node,    request.strategy.soft,  request.spilled};
 }
 
 void LeaseQueue::WakeAt(TimePoint time) {
@@ -27,7 +28,7 @@ void LeaseQueue::Add(LeaseRequest request, TimePoint now) {
   queue.push_back({std::move(request), now, false});
 }
 
-LeaseOutcome LeaseQueue::Schedule(ClusterView& cluster, TimePoint now) {
+LeaseOutcome LeaseQueue::Schedule(Placement& placement, TimePoint now) {
   LeaseOutcome out;
   next_wake_.reset();
   // Passes over the classes, one request of each at a time, from the one after
@@ -37,7 +38,7 @@ LeaseOutcome LeaseQueue::Schedule(ClusterView& cluster, TimePoint now) {
     auto it = classes_.upper_bound(last_served_);
     for (size_t left = classes_.size(); left > 0 && !classes_.empty(); --left) {
       if (it == classes_.end()) it = classes_.begin();
-      if (ServeFirst(it->second, cluster, now, out)) {
+      if (ServeFirst(it->second, placement, now, out)) {
         progress = true;
         last_served_ = it->first;
       }
@@ -45,8 +46,8 @@ LeaseOutcome LeaseQueue::Schedule(ClusterView& cluster, TimePoint now) {
     }
   }
   for (auto& [key, waiting] : classes_) {
-    if (waiting.infeasible) {
-      NoticeInfeasible(waiting, cluster, now, out);
+    if (!waiting.why_infeasible.empty()) {
+      NoticeInfeasible(waiting, now, out);
     } else {
       AskForLeases(key, waiting, now, out);
     }
@@ -68,12 +69,12 @@ LeaseRequest LeaseQueue::PopFirst(Class& waiting) {
   return request;
 }
 
-bool LeaseQueue::ServeFirst(Class& waiting, ClusterView& cluster, TimePoint now,
+bool LeaseQueue::ServeFirst(Class& waiting, Placement& placement, TimePoint now,
                             LeaseOutcome& out) {
   if (waiting.turns.empty()) return false;
   const LeaseRequest& first = waiting.queues.at(waiting.turns.front()).front().request;
-  const Decision decision = cluster.Decide(ledger_, first.demand, first.strategy, first.spilled);
-  waiting.infeasible = decision.kind == Decision::Kind::Infeasible;
+  Decision decision = placement.Decide({first.held, first.demand, first.strategy}, first.spilled);
+  waiting.why_infeasible = std::move(decision.why);
   switch (decision.kind) {
     case Decision::Kind::Wait:
     case Decision::Kind::Infeasible:
@@ -86,7 +87,7 @@ bool LeaseQueue::ServeFirst(Class& waiting, ClusterView& cluster, TimePoint now,
       return true;
     }
     case Decision::Kind::SendOn:
-      cluster.Debit(decision.node, first.demand);
+      placement.Debit(decision.node, first.demand);
       out.sent_on.push_back({PopFirst(waiting), decision.node});
       return true;
     case Decision::Kind::NodeDied: {
@@ -101,8 +102,7 @@ bool LeaseQueue::ServeFirst(Class& waiting, ClusterView& cluster, TimePoint now,
   return false;
 }
 
-void LeaseQueue::NoticeInfeasible(Class& waiting, const ClusterView& cluster, TimePoint now,
-                                  LeaseOutcome& out) {
+void LeaseQueue::NoticeInfeasible(Class& waiting, TimePoint now, LeaseOutcome& out) {
   for (auto& [owner, queue] : waiting.queues) {
     for (Entry& entry : queue) {
       if (entry.noticed) continue;
@@ -112,9 +112,10 @@ void LeaseQueue::NoticeInfeasible(Class& waiting, const ClusterView& cluster, Ti
       }
       entry.noticed = true;
       const LeaseRequest& request = entry.request;
-      const std::string text = (request.name.empty() ? "A task" : request.name) +
-                               " cannot be scheduled: " +
-                               cluster.WhyInfeasible(ledger_, request.demand, request.strategy);
+      const std::string text =
+          (request.name.empty() ? "a task" : request.name) +
+          " cannot be scheduled: " + waiting.why_infeasible +
+          ". Ask for less, or add a node that has it; the request stays queued meanwhile";
       const bool first = waiting.noticed_jobs.insert(request.job).second;
       out.infeasible.push_back({request, text, first});
     }

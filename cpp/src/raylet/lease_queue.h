@@ -31,7 +31,7 @@
 #include "common/id.h"
 #include "common/resource_set.h"
 #include "common/status.h"
-#include "raylet/cluster_view.h"
+#include "raylet/placement.h"
 #include "raylet/resource_ledger.h"
 
 namespace skyray::raylet {
@@ -96,8 +96,8 @@ class LeaseQueue {
 
   void Add(LeaseRequest request, TimePoint now);
   // Grants and decides what can be. Call after anything that may have made room.
-  // Debits in `cluster` what it sends to other nodes, until they report again.
-  LeaseOutcome Schedule(ClusterView& cluster, TimePoint now);
+  // Debits in `placement` what it sends to other nodes, until they report again.
+  LeaseOutcome Schedule(Placement& placement, TimePoint now);
   // When Schedule() has something to do though nothing happens.
   std::optional<TimePoint> NextWake() const { return next_wake_; }
 
@@ -122,12 +122,13 @@ class LeaseQueue {
     bool noticed = false;
   };
   using ClassKey = std::tuple<std::map<std::string, ResourceAmount, std::less<>>,
-                              std::map<std::string, ResourceAmount, std::less<>>, Strategy, bool>;
+                              std::map<std::string, ResourceAmount, std::less<>>, Strategy::Kind,
+                              NodeId, bool, bool>;
   struct Class {
     std::map<LeaseOwner, std::deque<Entry>> queues;
     std::deque<LeaseOwner> turns;  // Those with a queue, next one first.
     std::set<JobId> noticed_jobs;
-    bool infeasible = false;
+    std::string why_infeasible;  // Empty: feasible.
   };
   struct Granted {
     Lease lease;
@@ -137,10 +138,9 @@ class LeaseQueue {
 
   static ClassKey KeyOf(const LeaseRequest& request);
   // Moves the first request of the class on. False if it has to wait.
-  bool ServeFirst(Class& waiting, ClusterView& cluster, TimePoint now, LeaseOutcome& out);
+  bool ServeFirst(Class& waiting, Placement& placement, TimePoint now, LeaseOutcome& out);
   LeaseRequest PopFirst(Class& waiting);
-  void NoticeInfeasible(Class& waiting, const ClusterView& cluster, TimePoint now,
-                        LeaseOutcome& out);
+  void NoticeInfeasible(Class& waiting, TimePoint now, LeaseOutcome& out);
   void AskForLeases(const ClassKey& key, const Class& waiting, TimePoint now, LeaseOutcome& out);
   void WakeAt(TimePoint time);
   template <class Predicate>

@@ -17,7 +17,6 @@
 #include "common/status.h"
 #include "fbs/raylet_generated.h"
 #include "protos/gcs.pb.h"
-#include "raylet/cluster_view.h"
 #include "raylet/lease_queue.h"
 #include "raylet/worker_exit.h"
 

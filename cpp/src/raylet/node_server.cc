@@ -36,7 +36,7 @@ NodeServer::NodeServer(boost::asio::io_context& loop, Options options)
       self_{options_.node_id, options_.node_ip},
       server_(loop, "raylet", *this),
       ledger_(options_.resources, options_.gpu_ids),
-      cluster_(options_.node_id),
+      placement_(options_.node_id, options_.node_name, ledger_),
       queue_(ledger_),
       pool_(options_.cpus()),
       pipes_(loop, options_.session_dir + "/logs",
@@ -143,14 +143,18 @@ void NodeServer::OnNode(const pb::NodeInfo& info) {
     if (!info.alive()) Stop("the GCS has declared this node dead: " + info.death_reason());
     return;
   }
-  PeerNode node;
-  node.id = *id;
-  node.name = info.name().empty() ? info.ip() : info.name();
-  node.alive = info.alive();
-  node.total = ResourcesFrom(info.total());
-  node.available = ResourcesFrom(info.available());
-  node.version = info.version();
-  cluster_.Update(std::move(node));
+  if (!info.alive()) {
+    placement_.NodeDied(*id);
+  } else {
+    scheduling::NodeView node;
+    node.id = *id;
+    node.name = info.name().empty() ? info.ip() : info.name();
+    node.total = ResourcesFrom(info.total());
+    node.available = ResourcesFrom(info.available());
+    node.pending_leases = info.pending_leases();
+    node.version = info.version();
+    placement_.Update(std::move(node));
+  }
   ScheduleSoon();
 }
 

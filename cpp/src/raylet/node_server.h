@@ -30,11 +30,11 @@
 
 #include "ipc/server.h"
 #include "plasma/store_runner.h"
-#include "raylet/cluster_view.h"
 #include "raylet/lease_queue.h"
 #include "raylet/messages.h"
 #include "raylet/options.h"
 #include "raylet/output_pipes.h"
+#include "raylet/placement.h"
 #include "raylet/resource_ledger.h"
 #include "raylet/worker_exit.h"
 #include "raylet/worker_pool.h"
@@ -196,7 +196,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   const LeaseOwner gcs_owner_;  // Asks for actors.
   ipc::Server server_;
   ResourceLedger ledger_;
-  ClusterView cluster_;
+  Placement placement_;
   LeaseQueue queue_;
   WorkerPool pool_;
   OutputPipes pipes_;

@@ -59,7 +59,7 @@ void NodeServer::ScheduleSoon() {
 
 void NodeServer::Schedule() {
   if (stopping_) return;
-  const LeaseOutcome outcome = queue_.Schedule(cluster_, Now());
+  const LeaseOutcome outcome = queue_.Schedule(placement_, Now());
   for (const Lease& lease : outcome.granted) Grant(lease);
   for (const auto& [request, node] : outcome.sent_on) {
     if (request.actor.IsNil()) {

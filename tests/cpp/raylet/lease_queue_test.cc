@@ -25,7 +25,7 @@ class LeaseQueueTest : public ::testing::Test {
   NodeId self = NodeId::FromRandom(), other = NodeId::FromRandom();
   LeaseOwner ann{self, WorkerId::FromRandom()}, bob{self, WorkerId::FromRandom()};
   ResourceLedger ledger{Resources({{"CPU", 2}}), {}};
-  ClusterView cluster{self};
+  Placement placement{self, "here", ledger};
   LeaseQueue queue{ledger};
   TimePoint now{seconds(100)};
   uint64_t last_request = 0;
@@ -40,14 +40,14 @@ class LeaseQueueTest : public ::testing::Test {
     return request;
   }
   void Ask(const LeaseOwner& owner) { queue.Add(Request(owner), now); }
-  LeaseOutcome Run() { return queue.Schedule(cluster, now); }
+  LeaseOutcome Run() { return queue.Schedule(placement, now); }
   void HearOf(const NodeId& node, ResourceSet total, ResourceSet available, uint64_t version = 1) {
-    PeerNode peer;
+    scheduling::NodeView peer;
     peer.id = node;
     peer.total = std::move(total);
     peer.available = std::move(available);
     peer.version = version;
-    cluster.Update(std::move(peer));
+    placement.Update(std::move(peer));
   }
   static std::vector<uint64_t> Ids(const std::vector<Lease>& leases) {
     std::vector<uint64_t> ids;
@@ -157,8 +157,7 @@ TEST_F(LeaseQueueTest, InfeasibleIsSaidOnceAfterFiveSecondsAndStaysQueued) {
   ASSERT_THAT(out.infeasible, SizeIs(2));
   EXPECT_TRUE(out.infeasible[0].tell_driver);
   EXPECT_FALSE(out.infeasible[1].tell_driver);
-  EXPECT_THAT(out.infeasible[0].message, HasSubstr("no node has {GPU: 1}"));
-  EXPECT_THAT(out.infeasible[0].message, HasSubstr("This node has {CPU: 2}"));
+  EXPECT_THAT(out.infeasible[0].message, HasSubstr("no node has any GPU"));
   EXPECT_THAT(Run().infeasible, IsEmpty());
   EXPECT_FALSE(queue.NextWake().has_value());
 
@@ -168,10 +167,7 @@ TEST_F(LeaseQueueTest, InfeasibleIsSaidOnceAfterFiveSecondsAndStaysQueued) {
 }
 
 TEST_F(LeaseQueueTest, OnlyHardAffinityToADeadNodeFails) {
-  PeerNode dead;
-  dead.id = other;
-  dead.alive = false;
-  cluster.Update(dead);
+  placement.NodeDied(other);
   LeaseRequest request = Request(ann);
   request.strategy = {Strategy::Kind::NodeAffinity, other, false};
   queue.Add(request, now);
