@@ -37,12 +37,17 @@ class LogLine {
   std::ostringstream stream_;
 };
 
+// Gives both arms of SKYRAY_LOG the type void; binds looser than <<.
+struct LogEnd {
+  void operator&(const std::ostream&) const {}
+};
+
 }  // namespace skyray
 
-#define SKYRAY_LOG(level)                                 \
-  if (!::skyray::LogEnabled(::skyray::LogLevel::level)) { \
-  } else                                                  \
-    ::skyray::LogLine(::skyray::LogLevel::level).stream()
+#define SKYRAY_LOG(level)                          \
+  !::skyray::LogEnabled(::skyray::LogLevel::level) \
+      ? static_cast<void>(0)                       \
+      : ::skyray::LogEnd() & ::skyray::LogLine(::skyray::LogLevel::level).stream()
 
 // For what only a bug of ours can break; never for what a peer can cause.
 #define SKYRAY_CHECK(condition) \

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/objects.h"
+
+#include <cmath>
+#include <vector>
+
+#include "bindings/object_ref.h"
+#include "bindings/serialization.h"
+#include "bindings/session.h"
+
+namespace skyray::bindings {
+namespace {
+
+using core_worker::CoreWorker;
+using core_worker::NowNs;
+using core_worker::Object;
+using core_worker::WaitResult;
+
+bool ReadDeadline(PyObject* timeout, int64_t& deadline_ns) {
+  deadline_ns = INT64_MAX;
+  if (timeout == Py_None) return true;
+  const double seconds = PyFloat_AsDouble(timeout);
+  if (seconds == -1.0 && PyErr_Occurred() != nullptr) return false;
+  if (std::isnan(seconds)) {
+    PyErr_SetString(PyExc_ValueError, "timeout is not a number");
+    return false;
+  }
+  // A hundred years are for ever.
+  if (seconds < 3.2e9) deadline_ns = NowNs() + static_cast<int64_t>(seconds * 1e9);
+  return true;
+}
+
+PyObject* Put(PyObject*, PyObject* value) {
+  CoreWorker* worker = RequireWorker();
+  if (worker == nullptr) return nullptr;
+  Serialized serialized;
+  if (!serialized.From(value)) return nullptr;
+  const core_worker::PayloadParts parts = serialized.Parts();
+  auto contained = serialized.TakeContained();
+  auto object = [&] {
+    if (parts.Bytes() <= core_worker::kInProcessBytesMax) {
+      return worker->Put(parts, std::move(contained));
+    }
+    const ReleaseGil released;
+    return worker->Put(parts, std::move(contained));
+  }();
+  if (!object) return RaiseStatus(object.error());
+  return NewObjectRef(*object);
+}
+
+// Why a wait ended without what it waited for; an exception is set.
+PyObject* RaiseWait(WaitResult result, size_t ready, size_t wanted) {
+  if (result == WaitResult::TimedOut) {
+    return RaiseStatus(Status(ErrorCode::TimedOut, "Get timed out: some object(s) not ready (" +
+                                                       std::to_string(ready) + " of " +
+                                                       std::to_string(wanted) + " are)."));
+  }
+  if (result == WaitResult::Stopped) {
+    return RaiseStatus(Status(ErrorCode::NotConnected, "skyray was shut down meanwhile"));
+  }
+  if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
+  return nullptr;
+}
+
+PyObject* ReadOne(CoreWorker& worker, Object* object, int64_t deadline_ns) {
+  auto value = worker.Read(object, deadline_ns, /*may_wait=*/false);
+  if (!value && value.error().code() == ErrorCode::NotFound) {
+    const ReleaseGil released;
+    value = worker.Read(object, deadline_ns, /*may_wait=*/true);
+  }
+  if (!value) return RaiseStatus(value.error());
+  return Deserialize(*value);
+}
+
+PyObject* GetOne(CoreWorker& worker, PyObject* ref, int64_t deadline_ns) {
+  Object* object = ObjectOf(ref);
+  if (object == nullptr) return nullptr;
+  if (!worker.IsReady(object)) {
+    WaitResult result;
+    {
+      const ReleaseGil released;
+      result = worker.WaitReady({&object, 1}, 1, deadline_ns);
+    }
+    if (result != WaitResult::Done) return RaiseWait(result, 0, 1);
+  }
+  return ReadOne(worker, object, deadline_ns);
+}
+
+bool ObjectsOf(PyObject* sequence, std::vector<Object*>& objects) {
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(sequence);
+  objects.reserve(static_cast<size_t>(count));
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* ref = PySequence_Fast_GET_ITEM(sequence, i);
+    if (!IsObjectRef(ref)) {
+      PyErr_Format(PyExc_TypeError, "item %zd is a %s, not an ObjectRef", i, Py_TYPE(ref)->tp_name);
+      return false;
+    }
+    Object* object = ObjectOf(ref);
+    if (object == nullptr) return false;
+    objects.push_back(object);
+  }
+  return true;
+}
+
+PyObject* Get(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (count != 2) {
+    PyErr_SetString(PyExc_TypeError, "get(refs, timeout) takes two arguments");
+    return nullptr;
+  }
+  CoreWorker* worker = RequireWorker();
+  int64_t deadline_ns;
+  if (worker == nullptr || !ReadDeadline(args[1], deadline_ns)) return nullptr;
+  if (IsObjectRef(args[0])) return GetOne(*worker, args[0], deadline_ns);
+  const PyRef sequence(PySequence_Tuple(args[0]));
+  std::vector<Object*> objects;
+  if (!sequence || !ObjectsOf(sequence.get(), objects)) return nullptr;
+  WaitResult result;
+  {
+    const ReleaseGil released;
+    result = worker->WaitReady(objects, objects.size(), deadline_ns);
+  }
+  if (result != WaitResult::Done) {
+    // An error among those that are there is worth more than the timeout.
+    size_t ready = 0;
+    for (Object* object : objects) ready += worker->IsReady(object);
+    return RaiseWait(result, ready, objects.size());
+  }
+  PyRef values(PyList_New(static_cast<Py_ssize_t>(objects.size())));
+  if (!values) return nullptr;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    PyObject* value = ReadOne(*worker, objects[i], deadline_ns);
+    if (value == nullptr) return nullptr;
+    PyList_SET_ITEM(values.get(), static_cast<Py_ssize_t>(i), value);
+  }
+  return values.Release();
+}
+
+PyObject* Wait(PyObject*, PyObject* args) {
+  PyObject *refs, *timeout;
+  Py_ssize_t wanted;
+  int fetch_local;
+  if (!PyArg_ParseTuple(args, "O!nOp", &PyList_Type, &refs, &wanted, &timeout, &fetch_local)) {
+    return nullptr;
+  }
+  CoreWorker* worker = RequireWorker();
+  int64_t deadline_ns;
+  const PyRef sequence(PySequence_Tuple(refs));
+  std::vector<Object*> objects;
+  if (worker == nullptr || !sequence || !ReadDeadline(timeout, deadline_ns) ||
+      !ObjectsOf(sequence.get(), objects)) {
+    return nullptr;
+  }
+  WaitResult result;
+  {
+    const ReleaseGil released;
+    result = worker->WaitReady(objects, static_cast<size_t>(wanted), deadline_ns);
+  }
+  if (result != WaitResult::Done && result != WaitResult::TimedOut) {
+    return RaiseWait(result, 0, objects.size());
+  }
+  PyRef flags(PyList_New(static_cast<Py_ssize_t>(objects.size())));
+  if (!flags) return nullptr;
+  Py_ssize_t ready = 0;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    const bool is_ready = ready < wanted && worker->IsReady(objects[i]);
+    ready += is_ready;
+    PyList_SET_ITEM(flags.get(), static_cast<Py_ssize_t>(i), PyBool_FromLong(is_ready));
+  }
+  return flags.Release();
+}
+
+PyMethodDef functions[] = {
+    {"put", Put, METH_O, "Stores a value; its ObjectRef."},
+    {"get", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(Get)), METH_FASTCALL,
+     "get(refs, timeout): the value or values."},
+    {"wait", Wait, METH_VARARGS, "wait(refs, num_returns, timeout, fetch_local): flags."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+bool AddObjects(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }
+
+}  // namespace skyray::bindings

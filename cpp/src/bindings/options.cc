@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/options.h"
+
+#include "bindings/session.h"
+
+namespace skyray::bindings {
+namespace {
+
+using core_worker::Strategy;
+
+// Null (no exception) if the key is absent or None.
+PyObject* Find(PyObject* options, const char* key) {
+  PyObject* value = PyDict_GetItemString(options, key);
+  return value == Py_None ? nullptr : value;
+}
+
+bool ReadText(PyObject* options, const char* key, std::string& out) {
+  PyObject* value = Find(options, key);
+  if (value == nullptr) return true;
+  Py_ssize_t size;
+  const char* text = PyUnicode_AsUTF8AndSize(value, &size);
+  if (text == nullptr) return false;
+  out.assign(text, static_cast<size_t>(size));
+  return true;
+}
+
+bool ReadBytes(PyObject* options, const char* key, std::string& out) {
+  PyObject* value = Find(options, key);
+  if (value == nullptr) return true;
+  char* bytes;
+  Py_ssize_t size;
+  if (PyBytes_AsStringAndSize(value, &bytes, &size) < 0) return false;
+  out.assign(bytes, static_cast<size_t>(size));
+  return true;
+}
+
+bool ReadInt(PyObject* options, const char* key, int& out) {
+  PyObject* value = Find(options, key);
+  if (value == nullptr) return true;
+  const long number = PyLong_AsLong(value);
+  if (number == -1 && PyErr_Occurred() != nullptr) return false;
+  out = static_cast<int>(number);
+  return true;
+}
+
+bool ReadBool(PyObject* options, const char* key, bool& out) {
+  PyObject* value = Find(options, key);
+  if (value == nullptr) return true;
+  const int truth = PyObject_IsTrue(value);
+  if (truth < 0) return false;
+  out = truth == 1;
+  return true;
+}
+
+bool ReadResources(PyObject* options, const char* key, ResourceSet& out) {
+  PyObject* value = Find(options, key);
+  if (value == nullptr) return true;
+  if (!PyDict_Check(value)) {
+    PyErr_Format(PyExc_TypeError, "%s must be a dict of floats, got %R", key, value);
+    return false;
+  }
+  PyObject *name, *number;
+  Py_ssize_t at = 0;
+  while (PyDict_Next(value, &at, &name, &number)) {
+    const char* text = PyUnicode_AsUTF8(name);
+    const double amount = PyFloat_AsDouble(number);
+    if (text == nullptr || PyErr_Occurred() != nullptr) return false;
+    const auto fixed = ResourceAmountFromDouble(amount);
+    if (!fixed) {
+      PyErr_Format(PyExc_ValueError, "resource %R: %R is not a quantity >= 0", name, number);
+      return false;
+    }
+    out.Set(text, *fixed);
+  }
+  return true;
+}
+
+bool ReadStrategy(PyObject* options, Strategy& out) {
+  PyObject* value = Find(options, "strategy");
+  if (value == nullptr) return true;
+  const char* kind;
+  const char* node;
+  Py_ssize_t node_bytes;
+  int soft;
+  if (!PyArg_ParseTuple(value, "sy#p", &kind, &node, &node_bytes, &soft)) return false;
+  const std::string_view name(kind);
+  if (name == "SPREAD") out.kind = Strategy::Kind::Spread;
+  if (name == "NODE_AFFINITY") out.kind = Strategy::Kind::NodeAffinity;
+  if (auto id = NodeId::FromBinary({node, static_cast<size_t>(node_bytes)})) out.node = *id;
+  out.soft = soft != 0;
+  return true;
+}
+
+bool ReadFunctionId(PyObject* options, const char* key, FunctionId& out) {
+  std::string binary;
+  if (!ReadBytes(options, key, binary)) return false;
+  const auto id = FunctionId::FromBinary(binary);
+  if (!id) {
+    PyErr_Format(PyExc_ValueError, "%s must be %zu bytes", key, FunctionId::kSize);
+    return false;
+  }
+  out = *id;
+  return true;
+}
+
+}  // namespace
+
+bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
+                     core_worker::TaskTemplate& out) {
+  FunctionId function;
+  std::string name;
+  ResourceSet resources;
+  Strategy strategy;
+  int returns = 1;
+  int max_retries = 3;
+  if (!PyDict_Check(options)) {
+    PyErr_SetString(PyExc_TypeError, "RemoteCall's prepare() must return a dict");
+    return false;
+  }
+  if (!ReadFunctionId(options, "function_id", function) || !ReadText(options, "name", name) ||
+      !ReadResources(options, "resources", resources) || !ReadStrategy(options, strategy) ||
+      !ReadInt(options, "num_returns", returns) || !ReadInt(options, "max_retries", max_retries)) {
+    return false;
+  }
+  if (returns < 0 || returns > UINT16_MAX) {
+    PyErr_Format(PyExc_ValueError, "num_returns=%d is not in 0..%d", returns, UINT16_MAX);
+    return false;
+  }
+  out.function = worker.InternFunction(function, name);
+  out.lease_class = worker.InternLeaseClass(resources, strategy);
+  out.returns = static_cast<uint16_t>(returns);
+  out.max_retries = max_retries;
+  return true;
+}
+
+bool ReadActorOptions(PyObject* options, core_worker::ActorOptions& out) {
+  if (!PyDict_Check(options)) {
+    PyErr_SetString(PyExc_TypeError, "create_actor() takes a dict of options");
+    return false;
+  }
+  return ReadFunctionId(options, "class_id", out.class_id) &&
+         ReadText(options, "class_name", out.class_name) && ReadText(options, "name", out.name) &&
+         ReadText(options, "namespace", out.ray_namespace) &&
+         ReadBool(options, "detached", out.detached) &&
+         ReadBool(options, "get_if_exists", out.get_if_exists) &&
+         ReadInt(options, "max_restarts", out.max_restarts) &&
+         ReadInt(options, "max_concurrency", out.max_concurrency) &&
+         ReadResources(options, "placement_resources", out.placement_resources) &&
+         ReadResources(options, "resources", out.resources) &&
+         ReadStrategy(options, out.strategy) && ReadBytes(options, "handle", out.handle);
+}
+
+PyObject* ResourcesToDict(const ResourceSet& resources) {
+  PyRef dict(PyDict_New());
+  if (!dict) return nullptr;
+  for (const auto& [name, amount] : resources.amounts()) {
+    const PyRef value(PyFloat_FromDouble(ResourceAmountToDouble(amount)));
+    if (!value || PyDict_SetItemString(dict.get(), name.c_str(), value.get()) < 0) return nullptr;
+  }
+  return dict.Release();
+}
+
+}  // namespace skyray::bindings

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// The process's one core worker, as the bindings see it.
+//
+// Threading:  read and changed with the GIL held.
+// Ownership:  owns the CoreWorker and references to the hooks.
+// Errors:     RequireSession raises the hook's NotConnected error and answers null.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "core_worker/core_worker.h"
+
+namespace skyray::bindings {
+
+struct Hooks {
+  PyObject* serialize = nullptr;
+  PyObject* task_error = nullptr;
+  PyObject* load_task_error = nullptr;
+  PyObject* error = nullptr;
+  PyObject* load_function = nullptr;
+  PyObject* set_accelerators = nullptr;
+  PyObject* on_log = nullptr;
+  PyObject* on_notice = nullptr;
+};
+
+struct Session {
+  std::unique_ptr<core_worker::CoreWorker> worker;
+  Hooks hooks;
+  // Grows with every connect, so that what is left of an earlier session is known.
+  uint64_t epoch = 0;
+};
+
+Session& TheSession();
+// The core worker, or null with an exception set.
+core_worker::CoreWorker* RequireWorker();
+
+// Sets the Python exception for `status` (an exception is set already if the
+// status is Cancelled). Returns null, for `return`.
+PyObject* RaiseStatus(const Status& status, const std::string& actor_hex = {});
+
+// Lets go of the GIL for a scope.
+class ReleaseGil {
+ public:
+  ReleaseGil() : state_(PyEval_SaveThread()) {}
+  ~ReleaseGil() { PyEval_RestoreThread(state_); }
+  ReleaseGil(const ReleaseGil&) = delete;
+  ReleaseGil& operator=(const ReleaseGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+// Takes the GIL for a scope, on any thread.
+class AcquireGil {
+ public:
+  AcquireGil() : state_(PyGILState_Ensure()) {}
+  ~AcquireGil() { PyGILState_Release(state_); }
+  AcquireGil(const AcquireGil&) = delete;
+  AcquireGil& operator=(const AcquireGil&) = delete;
+
+ private:
+  PyGILState_STATE state_;
+};
+
+// An owned reference to a Python object.
+class PyRef {
+ public:
+  PyRef() = default;
+  explicit PyRef(PyObject* owned) : object_(owned) {}
+  PyRef(PyRef&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  PyRef& operator=(PyRef&& other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~PyRef() { Py_XDECREF(object_); }
+  static PyRef Borrowed(PyObject* object) { return PyRef(Py_XNewRef(object)); }
+  PyObject* get() const { return object_; }
+  PyObject* Release() { return std::exchange(object_, nullptr); }
+  explicit operator bool() const { return object_ != nullptr; }
+
+ private:
+  PyObject* object_ = nullptr;
+};
+
+}  // namespace skyray::bindings

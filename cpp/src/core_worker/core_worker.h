@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+// A driver or worker process as the cluster sees it: owns objects, submits tasks
+// and actor calls, and (a worker) executes them.
+//
+// The cores (ObjectTable, TaskSubmitter, ActorSubmitter, CallQueue) form one
+// monitor under the gateway's mutex. A thread that enters takes the mutex, runs
+// the cores, performs what they returned (frames, wake-ups), and leaves; nothing
+// holds the mutex while it sends, waits, copies large data or runs Python.
+//
+//   core_worker.cc            connecting, ending, messages of the raylet
+//   core_worker_objects.cc    put, get, wait, borrowing
+//   core_worker_tasks.cc      submitting, leases, replies
+//   core_worker_actors.cc     creating and calling actors
+//   core_worker_executor.cc   a worker's side: calls in, replies out
+//   core_worker_peers.cc      connections between core workers
+//
+// Threading:  public methods from any thread, without the mutex, unless a
+//             comment says otherwise. They may wait; callers let go of the GIL.
+// Ownership:  owns everything it made; Objects are held by count (Hold, Drop).
+// Errors:     Status and Result, codes per method.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/id.h"
+#include "common/resource_set.h"
+#include "common/status.h"
+#include "core_worker/actor_submitter.h"
+#include "core_worker/call_queue.h"
+#include "core_worker/gateway.h"
+#include "core_worker/gateway_store.h"
+#include "core_worker/object_table.h"
+#include "core_worker/payload.h"
+#include "core_worker/task_submitter.h"
+#include "fbs/raylet_generated.h"
+#include "fbs/worker_generated.h"
+
+namespace skyray::core_worker {
+
+// What a worker printed.
+struct OutputLines {
+  std::string name;
+  int pid = 0;
+  std::string node_ip;
+  bool is_stderr = false;
+  std::vector<std::string> lines;
+};
+
+// The lease that a caller's tasks run on.
+struct BoundLease {
+  std::vector<std::string> gpu_ids;
+  ResourceSet resources;
+};
+
+struct CoreWorkerOptions {
+  std::string raylet_socket;
+  bool is_driver = true;
+  WorkerId worker_id;
+  std::string job_config;
+  std::string ray_namespace;
+  std::string entrypoint;
+  // From the leading thread, without the mutex.
+  std::function<void(const OutputLines&)> on_log;
+  std::function<void(const std::string& text, bool is_error)> on_notice;
+  // True if the waiting thread is to give up (a signal's handler raised).
+  std::function<bool()> interrupted;
+};
+
+struct SessionInfo {
+  NodeId node_id;
+  JobId job_id;
+  WorkerId worker_id;
+  std::string node_ip;
+  std::string session_dir;
+  std::string socket_dir;
+  std::string gcs_address;
+  bool is_head = false;
+};
+
+// A remote function with its options, resolved once.
+struct TaskTemplate {
+  Function* function = nullptr;
+  LeaseClass* lease_class = nullptr;
+  uint16_t returns = 1;
+  int32_t max_retries = 3;
+};
+
+// The arguments of a call. `refs[i].object` and `pinned` carry one hold each,
+// which Submit takes over.
+struct CallArguments {
+  std::string payload;
+  uint16_t flags = 0;  // CallHeader's.
+  std::vector<RefArgument> refs;
+  std::vector<Object*> pinned;
+};
+
+struct ActorOptions {
+  FunctionId class_id;
+  std::string class_name;
+  std::string name;
+  std::string ray_namespace;
+  bool detached = false;
+  bool get_if_exists = false;
+  int max_restarts = 0;
+  int max_concurrency = 1;
+  ResourceSet placement_resources;
+  ResourceSet resources;
+  Strategy strategy;
+  std::string handle;
+};
+
+// A value to read, kept alive.
+struct ReadableValue {
+  ValuePtr value;
+  std::shared_ptr<StorePin> pin;
+  std::span<const uint8_t> bytes;
+};
+
+// One value that a task returns.
+struct TaskReturn {
+  PayloadParts parts;
+  std::vector<Object*> contained;  // One hold each, taken over.
+};
+
+struct Statistics {
+  size_t objects, objects_borrowed, tasks_pending, leases, actors;
+};
+
+class CoreWorker : private GatewayHandler {
+ public:
+  static Result<std::unique_ptr<CoreWorker>> Connect(CoreWorkerOptions options);
+  ~CoreWorker() override;
+
+  const SessionInfo& session() const { return session_; }
+  Statistics GetStatistics();
+
+  // --- Objects (core_worker_objects.cc) ---
+  // A new object with that value, one reference for the caller. Takes over the
+  // holds in `contained`. Errors: OutOfMemory, Disconnected (the store).
+  Result<Object*> Put(const PayloadParts& parts, std::vector<Object*> contained);
+  // One reference more to a named object, e.g. from a pickled ObjectRef.
+  Object* Restore(const ObjectId& id, const WorkerAddress& owner);
+  // It is being pickled: others will ask for it by name.
+  WorkerAddress Publish(Object* object);
+  void Hold(Object* object);
+  void Drop(Object* object);
+  void DropAll(std::span<Object* const> objects);
+  bool IsReady(Object* object);
+  // Once, without the mutex, when it becomes ready; false (not kept) if it is.
+  bool OnReady(Object* object, std::function<void()> callback);
+  // Waits until `wanted` of them are ready. deadline_ns is of NowNs().
+  WaitResult WaitReady(std::span<Object* const> objects, size_t wanted, int64_t deadline_ns);
+  // REQUIRES: ready. Brings it to this node if need be. With may_wait false only
+  // what is in this process is read, and NotFound says that the rest has to wait.
+  // Errors: ObjectLost, TimedOut, Cancelled (interrupted).
+  Result<ReadableValue> Read(Object* object, int64_t deadline_ns, bool may_wait);
+  // Brings an object into this node's store.
+  Status Fetch(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
+               int64_t deadline_ns);
+
+  // --- Tasks (core_worker_tasks.cc) ---
+  Function* InternFunction(const FunctionId& id, const std::string& name);
+  LeaseClass* InternLeaseClass(const ResourceSet& resources, const Strategy& strategy);
+  // One reference for the caller in each of the returns.
+  std::vector<Object*> SubmitTask(const TaskTemplate& task, CallArguments arguments);
+
+  // --- Actors (core_worker_actors.cc) ---
+  struct CreatedActor {
+    Actor* actor;
+    std::optional<std::string> existing_handle;
+  };
+  // Errors: AlreadyExists, InvalidArgument.
+  Result<CreatedActor> CreateActor(ActorOptions options, CallArguments arguments);
+  Actor* GetActor(const ActorId& id);
+  // Errors: NotFound.
+  Result<CreatedActor> GetNamedActor(const std::string& name, const std::string& ray_namespace);
+  Status KillActor(const ActorId& id, bool no_restart);
+  Function* InternMethod(Actor* actor, const std::string& method);
+  // One return without the vector: null if returns == 0. More: in `more`.
+  Object* SubmitActorCall(Actor* actor, Function* method, uint16_t returns, CallArguments arguments,
+                          std::vector<Object*>* more);
+  void AddHandle(Actor* actor);
+  void DropHandle(Actor* actor);
+  void ShareHandle(Actor* actor);
+
+  // --- Requests to the raylet ---
+  // Waits for the reply: the verified bytes of a raylet Message.
+  Result<std::vector<uint8_t>> Request(
+      const std::function<flatbuffers::Offset<void>(flatbuffers::FlatBufferBuilder&,
+                                                    fb::raylet::Body&)>& build,
+      int64_t deadline_ns = INT64_MAX);
+  // Does not wait, nor hears of failure.
+  void Tell(const std::function<flatbuffers::Offset<void>(flatbuffers::FlatBufferBuilder&,
+                                                          fb::raylet::Body&)>& build);
+
+  // --- Execution (core_worker_executor.cc); the worker's main thread ---
+  // The next call, or null: the process is to end.
+  std::unique_ptr<IncomingCall> NextCall();
+  // A value of an argument that was a reference.
+  Result<ReadableValue> ReadArgument(const ReceivedRefArg& argument);
+  // Answers the call. Takes over the holds in the returns. `error` is a payload
+  // that stands for all of them.
+  void Reply(IncomingCall& call, uint32_t execute_us, std::vector<TaskReturn> returns);
+  void ReplyError(IncomingCall& call, uint32_t execute_us, const PayloadParts& error);
+  void ActorStarted(IncomingCall& call, const std::optional<PayloadParts>& error,
+                    const std::string& message);
+  // References restored since BeginTask by this thread are the task's borrows.
+  void BeginTask(const IncomingCall& call);
+  // Later ones (of values that the task gets) are told to their owners at once.
+  void ArgumentsRead();
+  // Null if the caller bound none (an actor's calls).
+  std::shared_ptr<const BoundLease> LeaseOf(const IncomingCall& call);
+  void RequestExit(const std::string& reason);
+  bool exit_requested();
+  TaskId current_task();
+
+ private:
+  struct Peer {
+    WorkerAddress address;
+    ChannelPtr channel;   // Null while it is being connected.
+    std::string backlog;  // Frames to send once it is.
+  };
+  struct PendingRequest {
+    enum class Kind : uint8_t { Wait, Lease, Connect, CreateActor, Ignore } kind = Kind::Wait;
+    GatewayWaiter* waiter = nullptr;        // Wait.
+    std::vector<uint8_t>* reply = nullptr;  // Wait.
+    LeaseClass* lease_class = nullptr;      // Lease.
+    NodeId node;                            // Lease: whose raylet was asked.
+    WorkerAddress address;                  // Connect.
+    Actor* actor = nullptr;                 // CreateActor.
+  };
+  using RayletBuild =
+      std::function<flatbuffers::Offset<void>(flatbuffers::FlatBufferBuilder&, fb::raylet::Body&)>;
+
+  CoreWorker(CoreWorkerOptions options, SessionInfo session);
+  Status Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<StoreAccess> store);
+
+  // GatewayHandler; all below with the mutex held unless said otherwise.
+  void OnFrame(Channel& channel, FrameView& frame) override;
+  void OnClosed(Channel& channel) override;
+  void OnAccepted(UniqueFd socket) override;
+  int64_t OnTimer(int64_t now_ns) override;
+
+  uint64_t SendRaylet(Lock* lock, const RayletBuild& build, const PendingRequest* pending);
+  void OnRayletMessage(const fb::raylet::Message& message, FrameView& frame);
+  void OnRayletReply(const fb::raylet::Message& message, FrameView& frame);
+  void OnRayletLost();
+
+  void Apply(ReadyEffects& ready);
+  void Apply(FreedEffects& freed);
+  void Perform(Lock* lock, SubmitActions& actions);
+  void FailObject(Object* object, ErrorCode code, const std::string& message);
+  void AskOwner(Object* object);
+  void AnswerBorrower(Channel& channel, const Object& object);
+  WaitResult WaitBlocking(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot);
+
+  Task* NewTask(Function* function, uint16_t returns, CallArguments& arguments);
+  std::vector<Object*> MakeReturns(Task* task);
+  void WaitForArguments(Task* task);
+  void Dispatch(Lock* lock, Task* task);
+  ValuePtr ArgumentError(const Task& task) const;
+  void SendCall(Lock* lock, Channel& channel, Task* task, bool keep_arguments);
+  // Fills the returns with `error`, and is done with the task.
+  void Complete(Task* task, const ValuePtr& error);
+  void FinishTask(Task* task);
+  void OnReply(Channel& channel, std::span<const uint8_t> body);
+  bool TakeReturn(ByteReader& reader, Channel& channel, Object* object);
+  void OnHandBack(Channel& channel, const fb::worker::HandBack& message);
+  void OnLeaseReply(const PendingRequest& pending, const fb::raylet::LeaseReply& reply);
+  void OnLeaseLost(const fb::raylet::LeaseLost& lost);
+  // Both have come: the end of its socket, and how its process ended.
+  void FinishLostLease(Lease* lease);
+  void RequestLease(LeaseClass* lease_class, const NodeId& node);
+  void DefineFunction(Channel& channel, const Function* function);
+  void RetryOrFail(Task* task, ErrorCode code, const std::string& message);
+
+  void SendCreateActor(Task* task);
+  void OnActorUpdate(const fb::raylet::ActorInfo& info);
+  void ActorAlive(Actor* actor);
+  void FinishActorDeath(Actor* actor);
+  void PumpActor(Lock* lock, Actor* actor);
+
+  Peer* GetPeer(const WorkerAddress& address);
+  void PeerConnected(Peer& peer, UniqueFd socket);
+  void PeerUnreachable(const WorkerAddress& address);
+  void SendPeer(const WorkerAddress& address, const flatbuffers::FlatBufferBuilder& message);
+  void TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower);
+  void OnWorkerMessage(Channel& channel, const fb::worker::Message& message);
+  void DropPeer(Channel& channel, const std::string& why);
+  void OnHello(Channel& channel, const fb::worker::Hello* hello);
+  void OnBindLease(Channel& channel, const fb::worker::BindLease& bind);
+  void OnGetObject(Channel& channel, const ObjectId& id);
+  void OnObjectReply(const fb::worker::ObjectReply& reply);
+
+  void OnCall(Channel& channel, std::span<const uint8_t> body);
+  void OnStartActor(const fb::raylet::StartActor& start, std::span<const uint8_t> frame);
+  void HandBackQueued();
+  void FinishReply(Lock& lock, IncomingCall& call, std::string& out);
+  // Without the mutex.
+  void ReplyErrorPayload(IncomingCall& call, uint32_t execute_us, std::span<const uint8_t> payload);
+  void AppendBorrows(std::string& out, uint32_t& count, const WorkerAddress* caller);
+
+  CoreWorkerOptions options_;
+  SessionInfo session_;
+  WorkerAddress self_;
+  Gateway gateway_;
+  std::unique_ptr<StoreAccess> store_;
+  std::string worker_socket_;
+
+  // The cores.
+  ObjectTable objects_;
+  TaskSubmitter submitter_;
+  ActorSubmitter actors_;
+  CallQueue calls_;
+
+  ChannelPtr raylet_;
+  std::string raylet_lost_;  // Why, once it is.
+  Channel* last_called_ = nullptr;
+  uint64_t next_request_ = 1;
+  std::unordered_map<uint64_t, PendingRequest> requests_;
+  std::unordered_map<WorkerId, Peer> peers_;
+  std::unordered_map<FunctionId, std::unique_ptr<Function>> functions_;
+  std::unordered_map<LeaseId, std::string>
+      lost_leases_;  // LeaseLost came before the end of the socket.
+  std::unordered_map<Actor*, std::vector<Task*>> orphaned_calls_;
+  struct Creation {
+    ActorOptions options;
+    Actor* actor;
+  };
+  std::unordered_map<Task*, Creation> creations_;
+  size_t tasks_pending_ = 0;
+
+  uint64_t task_seed_;
+  uint64_t task_counter_ = 0;
+  TaskId put_task_;
+  uint32_t put_counter_ = 0;
+
+  // A worker's.
+  GatewayWaiter* idle_main_ = nullptr;
+  Channel* last_caller_ = nullptr;
+  std::vector<ChannelPtr> paused_;
+  ActorId actor_id_;
+  std::vector<Object*> task_borrows_;
+  bool in_task_ = false;
+  TaskId current_task_;
+  int64_t executing_since_ns_ = 0;
+  int64_t replies_since_ns_ = 0;
+  bool exit_requested_ = false;
+  bool told_blocked_ = false;
+  std::unordered_map<uint64_t, std::shared_ptr<const BoundLease>> bound_leases_;  // By channel.
+};
+
+}  // namespace skyray::core_worker

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+// Creating actors, following their fate, and calling them.
+#include "common/logging.h"
+#include "core_worker/core_worker.h"
+#include "core_worker/frames_out.h"
+
+namespace skyray::core_worker {
+namespace fbr = fb::raylet;
+
+namespace {
+
+flatbuffers::Offset<fbr::ActorSpec> PutActorSpec(Builder& builder, const ActorOptions& options,
+                                                 const ActorId& id, const JobId& job,
+                                                 const WorkerAddress& owner,
+                                                 const std::string& creation_task) {
+  const auto actor = PutId(builder, id);
+  const auto job_id = PutId(builder, job);
+  const auto class_name = builder.CreateString(options.class_name);
+  const auto name = builder.CreateString(options.name);
+  const auto ray_namespace = builder.CreateString(options.ray_namespace);
+  const auto placement = PutResources(builder, options.placement_resources);
+  const auto resources = PutResources(builder, options.resources);
+  const auto node = PutId(builder, options.strategy.node);
+  const auto strategy = fbr::CreateStrategy(
+      builder, static_cast<fbr::StrategyKind>(options.strategy.kind), node, options.strategy.soft);
+  const auto owner_address = PutAddress(builder, owner);
+  const auto task = builder.CreateVector(reinterpret_cast<const uint8_t*>(creation_task.data()),
+                                         creation_task.size());
+  const auto handle = builder.CreateVector(reinterpret_cast<const uint8_t*>(options.handle.data()),
+                                           options.handle.size());
+  return fbr::CreateActorSpec(builder, actor, job_id, class_name, name, ray_namespace,
+                              options.detached, options.max_restarts, options.max_concurrency,
+                              placement, resources, strategy, owner_address, task, handle);
+}
+
+std::string HandleOf(const fbr::ActorInfo& info) {
+  if (info.handle() == nullptr) return {};
+  return {reinterpret_cast<const char*>(info.handle()->data()), info.handle()->size()};
+}
+
+}  // namespace
+
+Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
+                                                         CallArguments arguments) {
+  Actor* actor = nullptr;
+  const bool named = !options.name.empty();
+  std::vector<uint8_t> reply;
+  {
+    Lock lock(gateway_.mutex());
+    const ActorId id = RandomActorId(session_.job_id);
+    bool made = false;
+    actor = actors_.Get(id, made);
+    actor->class_name = options.class_name;
+    actor->ours = !options.detached;
+    actor->handle = options.handle;
+    Function* constructor = actors_.Method(actor, "__init__");
+    Task* task = NewTask(constructor, 0, arguments);
+    constructor->id = options.class_id;
+    task->id = ActorCreationTask(id);
+    task->actor = actor;
+    creations_.emplace(task, Creation{std::move(options), actor});
+    WaitForArguments(task);
+    GatewayWaiter waiter;
+    waiter.remaining = 1;
+    if (named) {
+      actor->creation_waiter = &waiter;
+      actor->creation_reply = &reply;
+    }
+    if (task->unresolved == 0) Dispatch(&lock, task);
+    gateway_.FlushDirty(lock);
+    if (!named) return CreatedActor{actor, std::nullopt};
+    // A name may be taken: that is said here, not at the first call.
+    const WaitResult result =
+        gateway_.Wait(lock, waiter, INT64_MAX, raylet_.get(), options_.interrupted);
+    actor->creation_waiter = nullptr;
+    actor->creation_reply = nullptr;
+    if (result == WaitResult::Interrupted) return Status(ErrorCode::Cancelled, "interrupted");
+    if (reply.empty()) return CreatedActor{actor, std::nullopt};  // Dead; its calls say why.
+  }
+  const auto* created =
+      flatbuffers::GetRoot<fbr::Message>(reply.data())->body_as_CreateActorReply();
+  if (created->error() != ErrorCode::Ok) {
+    return Status(created->error(), ToString(created->message()));
+  }
+  if (created->existing() == nullptr) return CreatedActor{actor, std::nullopt};
+  Actor* existing = GetActor(ToId<ActorId>(created->existing()->actor_id()));
+  Lock lock(gateway_.mutex());
+  actor->ours = false;
+  OnActorUpdate(*created->existing());
+  gateway_.FlushDirty(lock);
+  return CreatedActor{existing, HandleOf(*created->existing())};
+}
+
+void CoreWorker::SendCreateActor(Task* task) {
+  auto node = creations_.extract(task);
+  const Creation& creation = node.mapped();
+  std::string frame;
+  AppendCall(frame, *task, task->args, 0, 0);
+  std::string creation_task(creation.options.class_id.Binary());
+  creation_task.append(frame, sizeof(ipc::FrameHeader));
+  PendingRequest pending;
+  pending.kind = PendingRequest::Kind::CreateActor;
+  pending.actor = creation.actor;
+  SendRaylet(
+      nullptr,
+      [&](Builder& builder, fbr::Body& type) {
+        type = fbr::Body::CreateActor;
+        const auto spec = PutActorSpec(builder, creation.options, creation.actor->id,
+                                       session_.job_id, self_, creation_task);
+        return fbr::CreateCreateActor(builder, spec, creation.options.get_if_exists).Union();
+      },
+      &pending);
+  // The arguments live until the actor has read them: at its first update.
+  creation.actor->creation_task = task;
+}
+
+Actor* CoreWorker::GetActor(const ActorId& id) {
+  Lock lock(gateway_.mutex());
+  bool made = false;
+  Actor* actor = actors_.Get(id, made);
+  if (made && raylet_lost_.empty()) {
+    SendRaylet(
+        &lock,
+        [&](Builder& builder, fbr::Body& type) {
+          type = fbr::Body::SubscribeActor;
+          return fbr::CreateSubscribeActor(builder, PutId(builder, id)).Union();
+        },
+        nullptr);
+  }
+  return actor;
+}
+
+Result<CoreWorker::CreatedActor> CoreWorker::GetNamedActor(const std::string& name,
+                                                           const std::string& ray_namespace) {
+  auto reply = Request([&](Builder& builder, fbr::Body& type) {
+    type = fbr::Body::GetNamedActor;
+    const auto text = builder.CreateString(name);
+    return fbr::CreateGetNamedActor(builder, text, builder.CreateString(ray_namespace)).Union();
+  });
+  if (!reply) return reply.error();
+  const auto* found = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_ActorInfoReply();
+  if (found == nullptr) return Status(ErrorCode::Internal, "no ActorInfoReply to GetNamedActor");
+  if (found->error() != ErrorCode::Ok) return Status(found->error(), ToString(found->message()));
+  if (found->info() == nullptr) return Status(ErrorCode::NotFound, "no actor named " + name);
+  Actor* actor = GetActor(ToId<ActorId>(found->info()->actor_id()));
+  return CreatedActor{actor, HandleOf(*found->info())};
+}
+
+Status CoreWorker::KillActor(const ActorId& id, bool no_restart) {
+  auto reply = Request([&](Builder& builder, fbr::Body& type) {
+    type = fbr::Body::KillActor;
+    return fbr::CreateKillActor(builder, PutId(builder, id), no_restart).Union();
+  });
+  if (!reply) return reply.error();
+  const auto* ack = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_Ack();
+  if (ack == nullptr) return Status(ErrorCode::Internal, "no Ack to KillActor");
+  return ack->error() == ErrorCode::Ok ? Status() : Status(ack->error(), ToString(ack->message()));
+}
+
+Function* CoreWorker::InternMethod(Actor* actor, const std::string& method) {
+  Lock lock(gateway_.mutex());
+  return actors_.Method(actor, method);
+}
+
+Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t returns,
+                                    CallArguments arguments, std::vector<Object*>* more) {
+  Lock lock(gateway_.mutex());
+  Task* task = NewTask(method, returns, arguments);
+  task->actor = actor;
+  std::memcpy(task->id.mutable_data() + 8, actor->id.data(), ActorId::kSize);
+  MakeReturns(task);
+  Object* first = task->returns.empty() ? nullptr : task->returns.front();
+  if (more != nullptr) *more = task->returns;
+  if (!task->ref_args.empty()) WaitForArguments(task);
+  if (actor->CanSend(*task) && task->ref_args.empty()) {
+    SendCall(&lock, *actor->channel, task, /*keep_arguments=*/false);
+    return first;
+  }
+  actor->queue.push_back(task);
+  PumpActor(&lock, actor);
+  return first;
+}
+
+void CoreWorker::PumpActor(Lock* lock, Actor* actor) {
+  if (actor->state == ActorState::Dead) {
+    if (!actor->channel) FinishActorDeath(actor);
+    return;
+  }
+  for (Task* task : actors_.TakeSendable(actor)) {
+    if (ValuePtr error = ArgumentError(*task)) {
+      Complete(task, error);
+    } else if (actor->channel) {
+      // Sent together at the end: between two sends that let go of the mutex
+      // another thread's call could overtake the rest.
+      SendCall(nullptr, *actor->channel, task, /*keep_arguments=*/false);
+    } else {
+      orphaned_calls_[actor].push_back(task);  // A failed argument's effects closed it.
+    }
+  }
+  if (lock != nullptr) gateway_.FlushDirty(*lock);
+}
+
+void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
+  Actor* actor = actors_.Find(ToId<ActorId>(info.actor_id()));
+  if (actor == nullptr || actor->state == ActorState::Dead || info.version() < actor->version) {
+    return;
+  }
+  actor->version = info.version();
+  if (actor->class_name.empty()) actor->class_name = ToString(info.class_name());
+  if (info.state() != fbr::ActorState::Pending && actor->creation_task != nullptr) {
+    FinishTask(std::exchange(actor->creation_task, nullptr));
+  }
+  switch (info.state()) {
+    case fbr::ActorState::Pending:
+      return;
+    case fbr::ActorState::Alive: {
+      const WorkerAddress address = ToAddress(info.address());
+      if (actor->state == ActorState::Alive && actor->address == address) return;
+      actor->address = address;
+      actor->state = ActorState::Alive;
+      if (GetPeer(address)->channel) {
+        ActorAlive(actor);
+      } else {
+        actor->connecting = true;
+      }
+      return;
+    }
+    case fbr::ActorState::Restarting: {
+      actor->state = ActorState::Pending;
+      actor->channel = nullptr;
+      const ValuePtr error = MakeErrorValue(
+          ErrorCode::ActorUnavailable,
+          "actor " + actor->class_name + " is being restarted: " + DescribeExit(info.exit()),
+          actor->id.Hex());
+      for (Task* task : std::exchange(orphaned_calls_[actor], {})) Complete(task, error);
+      return;
+    }
+    case fbr::ActorState::Dead:
+      break;
+  }
+  actor->state = ActorState::Dead;
+  actor->death_code =
+      info.death_error() == ErrorCode::Ok ? ErrorCode::ActorDied : info.death_error();
+  actor->death_message = "actor " + actor->class_name + " (" + actor->id.Hex() + ") is dead";
+  const std::string why = ToString(info.death_message());
+  if (!why.empty()) actor->death_message += ": " + why;
+  if (info.exit() != nullptr) actor->death_message += "\n" + DescribeExit(info.exit());
+  if (info.creation_error() != nullptr && info.creation_error()->size() > 0) {
+    actor->death_value = CopyValue({info.creation_error()->data(), info.creation_error()->size()});
+  }
+  // Replies that it sent before may still be in its socket: its end comes after them.
+  if (actor->channel && !actor->channel->closed) return;
+  FinishActorDeath(actor);
+}
+
+void CoreWorker::ActorAlive(Actor* actor) {
+  actor->connecting = false;
+  actor->channel = GetPeer(actor->address)->channel;
+  PumpActor(nullptr, actor);
+}
+
+void CoreWorker::FinishActorDeath(Actor* actor) {
+  if (actor->creation_waiter != nullptr) {
+    actor->creation_waiter->remaining = 0;
+    gateway_.Notify(actor->creation_waiter);
+  }
+  if (actor->creation_task != nullptr) FinishTask(std::exchange(actor->creation_task, nullptr));
+  if (!actor->death_value) {
+    actor->death_value = MakeErrorValue(actor->death_code, actor->death_message, actor->id.Hex());
+  }
+  for (Task* task : std::exchange(orphaned_calls_[actor], {})) Complete(task, actor->death_value);
+  orphaned_calls_.erase(actor);
+  for (Task* task : actors_.TakeQueued(actor)) {
+    // One that waits for an argument is completed when it has it.
+    if (task->unresolved == 0) {
+      Complete(task, actor->death_value);
+    } else {
+      actor->queue.push_back(task);
+    }
+  }
+}
+
+void CoreWorker::AddHandle(Actor* actor) {
+  Lock lock(gateway_.mutex());
+  ++actor->handles;
+}
+
+void CoreWorker::DropHandle(Actor* actor) {
+  {
+    Lock lock(gateway_.mutex());
+    if (--actor->handles > 0 || !actor->ours || actor->shared || actor->ending) return;
+    actor->ending = true;
+    if (actor->state == ActorState::Dead || !raylet_lost_.empty()) return;
+  }
+  // After its queued calls, which come before it in order.
+  CallArguments none;
+  none.payload.assign(sizeof(PayloadHeader), '\0');
+  SubmitActorCall(actor, InternMethod(actor, "__ray_terminate__"), 0, std::move(none), nullptr);
+}
+
+void CoreWorker::ShareHandle(Actor* actor) {
+  Lock lock(gateway_.mutex());
+  actor->shared = true;
+}
+
+}  // namespace skyray::core_worker

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// Putting, waiting for, reading and borrowing objects.
+#include <algorithm>
+
+#include "common/logging.h"
+#include "core_worker/core_worker.h"
+#include "core_worker/frames_out.h"
+
+namespace skyray::core_worker {
+namespace fbr = fb::raylet;
+namespace fbw = fb::worker;
+
+namespace {
+
+// A waiting worker lends its CPU out after this long; shorter waits are not
+// worth the messages.
+constexpr int64_t kBlockedAfterNs = 1'000'000;
+// A seal that has been announced is at most this far behind.
+constexpr int64_t kSealUnderWayMs = 10'000;
+
+}  // namespace
+
+Result<Object*> CoreWorker::Put(const PayloadParts& parts, std::vector<Object*> contained) {
+  const uint64_t bytes = parts.Bytes();
+  Object* object;
+  {
+    Lock lock(gateway_.mutex());
+    object = objects_.New(ObjectIdOf(put_task_, kPutIndexBase + put_counter_++));
+    for (Object* inner : contained) objects_.Contain(object, inner);
+    if (put_counter_ >= kPutIndexBase) {
+      put_counter_ = 0;
+      FillRandom(put_task_.mutable_data(), 8);
+    }
+  }
+  if (bytes <= kInProcessBytesMax) {
+    ValuePtr value = MakeValue(parts);
+    Lock lock(gateway_.mutex());
+    ReadyEffects ready;
+    objects_.SetValue(object, std::move(value), ready);
+    return object;
+  }
+  const Status stored = store_->Put(object->id, self_.worker, parts);
+  Lock lock(gateway_.mutex());
+  if (!stored.ok()) {
+    FreedEffects freed;
+    objects_.Drop(object, freed);
+    Apply(freed);
+    return stored;
+  }
+  ReadyEffects ready;
+  objects_.SetInStore(object, self_.node, bytes, ready);
+  Apply(ready);
+  return object;
+}
+
+Object* CoreWorker::Restore(const ObjectId& id, const WorkerAddress& owner) {
+  Lock lock(gateway_.mutex());
+  Object* object = objects_.Restore(id, owner);
+  if (object->owner != nullptr && !object->registered) {
+    if (in_task_) {
+      // Part of a task's arguments: if a reference is left when the task ends,
+      // its reply says so to the caller, who tells the owner.
+      objects_.Hold(object);
+      task_borrows_.push_back(object);
+    } else {
+      object->registered = true;
+      TellBorrow(true, {id, owner}, self_);
+      gateway_.FlushDirty(lock);
+    }
+  }
+  return object;
+}
+
+WorkerAddress CoreWorker::Publish(Object* object) {
+  Lock lock(gateway_.mutex());
+  objects_.Publish(object);
+  return objects_.OwnerOf(*object);
+}
+
+void CoreWorker::Hold(Object* object) {
+  Lock lock(gateway_.mutex());
+  objects_.Hold(object);
+}
+
+void CoreWorker::Drop(Object* object) { DropAll({&object, 1}); }
+
+void CoreWorker::DropAll(std::span<Object* const> objects) {
+  FreedEffects freed;
+  Lock lock(gateway_.mutex());
+  for (Object* object : objects) objects_.Drop(object, freed);
+  if (freed.store_copies.empty() && freed.returned.empty()) return;
+  Apply(freed);
+  gateway_.FlushDirty(lock);
+}
+
+bool CoreWorker::IsReady(Object* object) {
+  Lock lock(gateway_.mutex());
+  return object->state != ObjectState::Pending;
+}
+
+bool CoreWorker::OnReady(Object* object, std::function<void()> callback) {
+  Lock lock(gateway_.mutex());
+  if (object->state != ObjectState::Pending) return false;
+  AskOwner(object);
+  object->Extras().callbacks.push_back(std::move(callback));
+  gateway_.FlushDirty(lock);
+  return true;
+}
+
+void CoreWorker::AskOwner(Object* object) {
+  if (object->owner == nullptr || object->asked || object->state != ObjectState::Pending) return;
+  object->asked = true;
+  Builder builder(128);
+  const auto id = PutId(builder, object->id);
+  const auto body = fbw::CreateGetObject(builder, id).Union();
+  builder.Finish(fbw::CreateMessage(builder, fbw::Body::GetObject, body));
+  SendPeer(*object->owner, builder);
+}
+
+WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted,
+                                 int64_t deadline_ns) {
+  Lock lock(gateway_.mutex());
+  size_t ready = 0;
+  for (const Object* object : objects) ready += object->state != ObjectState::Pending;
+  if (ready >= wanted) return WaitResult::Done;
+  GatewayWaiter waiter;
+  waiter.remaining = static_cast<int64_t>(wanted - ready);
+  for (Object* object : objects) {
+    if (object->state != ObjectState::Pending) continue;
+    AskOwner(object);
+    object->waiters.push_back(&waiter);
+  }
+  const WaitResult result = WaitBlocking(lock, waiter, deadline_ns, last_called_);
+  if (result != WaitResult::Done || wanted < objects.size()) {
+    for (Object* object : objects) std::erase(object->waiters, &waiter);
+  }
+  return result;
+}
+
+WaitResult CoreWorker::WaitBlocking(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
+                                    Channel* hot) {
+  const int64_t first_deadline =
+      options_.is_driver ? deadline_ns : std::min(deadline_ns, NowNs() + kBlockedAfterNs);
+  WaitResult result = gateway_.Wait(lock, waiter, first_deadline, hot, options_.interrupted);
+  if (result != WaitResult::TimedOut || first_deadline == deadline_ns) return result;
+  // What waits behind this task may be what it waits for.
+  HandBackQueued();
+  const bool told = !std::exchange(told_blocked_, true) && raylet_lost_.empty();
+  if (told) {
+    SendRaylet(
+        &lock,
+        [](Builder& builder, fbr::Body& type) {
+          type = fbr::Body::Blocked;
+          return fbr::CreateBlocked(builder).Union();
+        },
+        nullptr);
+  }
+  gateway_.FlushDirty(lock);
+  result = gateway_.Wait(lock, waiter, deadline_ns, hot, options_.interrupted);
+  if (told) {
+    told_blocked_ = false;
+    if (raylet_lost_.empty()) {
+      SendRaylet(
+          &lock,
+          [](Builder& builder, fbr::Body& type) {
+            type = fbr::Body::Unblocked;
+            return fbr::CreateUnblocked(builder).Union();
+          },
+          nullptr);
+    }
+  }
+  return result;
+}
+
+Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool may_wait) {
+  {
+    Lock lock(gateway_.mutex());
+    SKYRAY_CHECK(object->state != ObjectState::Pending);
+    if (object->state == ObjectState::InProcess) {
+      return ReadableValue{object->value, nullptr, object->value->span()};
+    }
+    if (!may_wait) return Status(ErrorCode::NotFound, "");
+    if (!object->IsAt(self_.node)) {
+      const std::vector<NodeId> nodes = object->nodes;
+      const uint64_t bytes = object->store_bytes;
+      lock.unlock();
+      if (Status status = Fetch(object->id, nodes, bytes, deadline_ns); !status.ok()) return status;
+      lock.lock();
+      // Owned: the local copy is deleted with the others.
+      if (!object->IsAt(self_.node)) object->nodes.push_back(self_.node);
+    }
+  }
+  auto pin = store_->Get(object->id, kSealUnderWayMs);
+  if (!pin) {
+    return Status(
+        ErrorCode::ObjectLost,
+        "object " + object->id.Hex() + " is gone from this node's store: " + pin.error().message());
+  }
+  return ReadableValue{ValuePtr(), *pin, (*pin)->bytes()};
+}
+
+Status CoreWorker::Fetch(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
+                         int64_t deadline_ns) {
+  auto reply = Request(
+      [&](Builder& builder, fbr::Body& type) {
+        type = fbr::Body::Fetch;
+        std::vector<flatbuffers::Offset<fbr::Bytes>> entries;
+        for (const NodeId& node : nodes) {
+          entries.push_back(fbr::CreateBytes(builder, PutId(builder, node)));
+        }
+        const auto list = builder.CreateVector(entries);
+        return fbr::CreateFetch(builder, PutId(builder, id), list, bytes).Union();
+      },
+      deadline_ns);
+  if (!reply) return reply.error();
+  const auto* fetched = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_FetchReply();
+  if (fetched == nullptr) return Status(ErrorCode::Internal, "no FetchReply to Fetch");
+  return fetched->error() == ErrorCode::Ok ? Status()
+                                           : Status(fetched->error(), ToString(fetched->message()));
+}
+
+void CoreWorker::FailObject(Object* object, ErrorCode code, const std::string& message) {
+  ReadyEffects ready;
+  objects_.SetValue(object, MakeErrorValue(code, message), ready);
+  Apply(ready);
+}
+
+void CoreWorker::Apply(ReadyEffects& ready) {
+  for (Waiter* waiter : ready.waiters) gateway_.Notify(waiter);
+  for (auto& callback : ready.callbacks) gateway_.Defer(std::move(callback));
+  for (const auto& [channel_id, object] : ready.answers) {
+    if (Channel* channel = gateway_.FindChannel(channel_id)) AnswerBorrower(*channel, *object);
+  }
+  for (Task* task : ready.unblocked) {
+    if (task->unresolved == 0) Dispatch(nullptr, task);
+  }
+}
+
+void CoreWorker::Apply(FreedEffects& freed) {
+  if (!freed.store_copies.empty()) {
+    std::vector<ObjectId> local;
+    for (const auto& copy : freed.store_copies) {
+      bool elsewhere = false;
+      for (const NodeId& node : copy.nodes) {
+        if (node == self_.node) {
+          local.push_back(copy.id);
+        } else {
+          elsewhere = true;
+        }
+      }
+      if (!elsewhere || !raylet_lost_.empty()) continue;
+      SendRaylet(
+          nullptr,
+          [&](Builder& builder, fbr::Body& type) {
+            type = fbr::Body::FreeObjects;
+            std::vector<flatbuffers::Offset<fbr::Bytes>> ids, nodes;
+            ids.push_back(fbr::CreateBytes(builder, PutId(builder, copy.id)));
+            for (const NodeId& node : copy.nodes) {
+              if (node == self_.node) continue;
+              nodes.push_back(fbr::CreateBytes(builder, PutId(builder, node)));
+            }
+            const auto id_list = builder.CreateVector(ids);
+            const auto node_list = builder.CreateVector(nodes);
+            return fbr::CreateFreeObjects(builder, id_list, node_list).Union();
+          },
+          nullptr);
+    }
+    // A one-way message of a few bytes to our own store; it does not wait.
+    if (!local.empty()) store_->Delete(local);
+  }
+  for (const OwnedRef& ref : freed.returned) TellBorrow(false, ref, self_);
+  freed = {};
+}
+
+void CoreWorker::TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower) {
+  if (ref.owner == self_) {
+    FreedEffects freed;
+    if (add) {
+      objects_.AddBorrower(ref.object, borrower);
+      GetPeer(borrower);  // Its end must be noticed: it ends the borrow.
+    } else {
+      objects_.RemoveBorrower(ref.object, borrower, freed);
+      Apply(freed);
+    }
+    return;
+  }
+  Builder builder(256);
+  const auto id = PutId(builder, ref.object);
+  const auto address = PutPeerAddress(builder, borrower);
+  if (add) {
+    const auto body = fbw::CreateAddBorrower(builder, id, address).Union();
+    builder.Finish(fbw::CreateMessage(builder, fbw::Body::AddBorrower, body));
+  } else {
+    const auto body = fbw::CreateRemoveBorrower(builder, id, address).Union();
+    builder.Finish(fbw::CreateMessage(builder, fbw::Body::RemoveBorrower, body));
+  }
+  SendPeer(ref.owner, builder);
+}
+
+void CoreWorker::AnswerBorrower(Channel& channel, const Object& object) {
+  Builder builder(1024);
+  const auto id = PutId(builder, object.id);
+  flatbuffers::Offset<flatbuffers::Vector<uint8_t>> payload;
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbw::NodeRef>>> nodes;
+  if (object.state == ObjectState::InProcess) {
+    payload = builder.CreateVector(object.value->data(), object.value->bytes());
+  } else {
+    std::vector<flatbuffers::Offset<fbw::NodeRef>> entries;
+    for (const NodeId& node : object.nodes) {
+      entries.push_back(fbw::CreateNodeRef(builder, PutId(builder, node)));
+    }
+    nodes = builder.CreateVector(entries);
+  }
+  const auto body =
+      fbw::CreateObjectReply(builder, id, ErrorCode::Ok, 0, payload, nodes, object.store_bytes)
+          .Union();
+  builder.Finish(fbw::CreateMessage(builder, fbw::Body::ObjectReply, body));
+  AppendFrame(channel.out, builder);
+  gateway_.MarkDirty(channel);
+}
+
+}  // namespace skyray::core_worker

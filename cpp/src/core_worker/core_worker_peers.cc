@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections between core workers, and the messages on them that are not calls.
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "common/logging.h"
+#include "core_worker/core_worker.h"
+#include "core_worker/frames_out.h"
+#include "ipc/socket.h"
+
+namespace skyray::core_worker {
+namespace fbr = fb::raylet;
+namespace fbw = fb::worker;
+
+CoreWorker::Peer* CoreWorker::GetPeer(const WorkerAddress& address) {
+  auto [it, made] = peers_.try_emplace(address.worker);
+  Peer& peer = it->second;
+  if (!made) return &peer;
+  peer.address = address;
+  Builder builder(256);
+  const auto self = PutPeerAddress(builder, self_);
+  const auto job = PutId(builder, session_.job_id);
+  const auto hello = fbw::CreateHello(builder, kProtocolVersion, self, job).Union();
+  builder.Finish(fbw::CreateMessage(builder, fbw::Body::Hello, hello));
+  AppendFrame(peer.backlog, builder);
+  if (address.node == self_.node) {
+    // The peer listens on this machine: connecting to it does not wait.
+    auto socket =
+        ipc::ConnectUnix(session_.socket_dir + "/w-" + address.worker.Hex().substr(0, 16));
+    if (socket) {
+      PeerConnected(peer, std::move(*socket));
+      return &peer;
+    }
+    SKYRAY_LOG(Debug) << "no connection to a worker: " << socket.error().message();
+    const WorkerAddress gone = address;
+    // Not from inside the caller, which is about to use the peer.
+    gateway_.Defer([this, gone] {
+      Lock lock(gateway_.mutex());
+      PeerUnreachable(gone);
+      gateway_.FlushDirty(lock);
+    });
+    return &peer;
+  }
+  PendingRequest pending;
+  pending.kind = PendingRequest::Kind::Connect;
+  pending.address = address;
+  SendRaylet(
+      nullptr,
+      [&](Builder& request, fbr::Body& type) {
+        type = fbr::Body::Connect;
+        return fbr::CreateConnect(request, PutAddress(request, address)).Union();
+      },
+      &pending);
+  return &peer;
+}
+
+void CoreWorker::PeerConnected(Peer& peer, UniqueFd socket) {
+  (void)ipc::SetNonBlocking(socket.get(), true).ok();  // send and recv say MSG_DONTWAIT anyway.
+  peer.channel = gateway_.AddChannel(std::move(socket), ChannelKind::Outbound, peer.address);
+  peer.channel->out = std::move(peer.backlog);
+  gateway_.MarkDirty(*peer.channel);
+  // Whoever waits for this worker can go on.
+  SubmitActions actions;
+  for (const auto& [id, actor] : actors_.actors()) {
+    if (actor->connecting && actor->address == peer.address) ActorAlive(actor.get());
+  }
+  submitter_.WorkerConnected(peer.address.worker, peer.channel, actions);
+  Perform(nullptr, actions);
+}
+
+void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
+  const auto it = peers_.find(address.worker);
+  ChannelPtr channel;
+  if (it != peers_.end()) {
+    channel = it->second.channel;
+    peers_.erase(it);
+  }
+  std::vector<Task*> lost = channel ? channel->in_flight.TakeAll() : std::vector<Task*>();
+  for (const auto& [id, actor] : actors_.actors()) {
+    if (actor->address != address || actor->state != ActorState::Alive) {
+      if (actor->address != address || actor->state != ActorState::Dead) continue;
+    }
+    actor->channel = nullptr;
+    actor->connecting = false;
+    auto& orphans = orphaned_calls_[actor.get()];
+    std::erase_if(lost, [&](Task* task) {
+      if (task->actor != actor.get()) return false;
+      orphans.push_back(task);
+      return true;
+    });
+    if (actor->state == ActorState::Dead) FinishActorDeath(actor.get());
+  }
+  for (Lease* lease : submitter_.WorkerGone(address.worker)) {
+    // Put back where OnLeaseLost looks for them.
+    for (Task* task : lost) {
+      if (task->lease == lease) lease->lost_tasks.push_back(task);
+    }
+    const auto told = lost_leases_.find(lease->id);
+    if (told != lost_leases_.end()) FinishLostLease(lease);
+  }
+  for (Object* object : objects_.PendingOf(address.worker)) {
+    FailObject(object, ErrorCode::OwnerDied,
+               "object " + object->id.Hex() + ": its owner, worker " + address.worker.Hex() +
+                   ", is gone, and with it the value; keep the process that made the reference "
+                   "alive, or pass the value itself");
+  }
+  FreedEffects freed;
+  objects_.BorrowerGone(address.worker, freed);
+  Apply(freed);
+}
+
+void CoreWorker::SendPeer(const WorkerAddress& address, const Builder& message) {
+  Peer* peer = GetPeer(address);
+  if (peer->channel) {
+    AppendFrame(peer->channel->out, message);
+    gateway_.MarkDirty(*peer->channel);
+  } else {
+    AppendFrame(peer->backlog, message);
+  }
+}
+
+void CoreWorker::OnAccepted(UniqueFd socket) {
+  gateway_.AddChannel(std::move(socket), ChannelKind::Inbound, {});
+}
+
+void CoreWorker::DropPeer(Channel& channel, const std::string& why) {
+  SKYRAY_LOG(Warning) << "dropped a connection: " << why;
+  gateway_.CloseChannel(channel);
+  OnClosed(channel);
+}
+
+void CoreWorker::OnHello(Channel& channel, const fbw::Hello* hello) {
+  if (hello == nullptr || hello->protocol_version() != kProtocolVersion) {
+    return DropPeer(channel, "it did not begin with our Hello");
+  }
+  channel.introduced = true;
+  channel.peer = ToAddress(hello->address());
+  channel.frame_bytes_max = ipc::kFrameBytesMax;
+}
+
+void CoreWorker::OnBindLease(Channel& channel, const fbw::BindLease& bind) {
+  auto lease = std::make_shared<BoundLease>();
+  lease->gpu_ids = ToStrings(bind.gpu_ids());
+  if (bind.resources() != nullptr) {
+    for (const auto* entry : *bind.resources()) {
+      lease->resources.Set(entry->name()->str(), entry->amount());
+    }
+  }
+  bound_leases_[channel.id] = std::move(lease);
+}
+
+void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id) {
+  Object* object = objects_.Find(id);
+  if (object == nullptr) {
+    Object unknown;
+    unknown.id = id;
+    unknown.state = ObjectState::InProcess;
+    unknown.value = MakeErrorValue(
+        ErrorCode::ObjectLost,
+        "object " + id.Hex() + " was freed by its owner: nobody was known to refer to it");
+    return AnswerBorrower(channel, unknown);
+  }
+  if (object->state != ObjectState::Pending) return AnswerBorrower(channel, *object);
+  object->Extras().remote_waiters.push_back(channel.id);
+  AskOwner(object);
+}
+
+void CoreWorker::OnObjectReply(const fbw::ObjectReply& reply) {
+  Object* object = objects_.Find(ToId<ObjectId>(reply.object_id()));
+  if (object == nullptr || object->owner == nullptr || object->state != ObjectState::Pending) {
+    return;
+  }
+  ReadyEffects ready;
+  if (reply.payload() != nullptr) {
+    objects_.SetValue(object, CopyValue({reply.payload()->data(), reply.payload()->size()}), ready);
+  } else if (reply.nodes() != nullptr) {
+    for (const auto* node : *reply.nodes()) {
+      objects_.SetInStore(object, ToId<NodeId>(node->node_id()), reply.size_bytes(), ready);
+    }
+  }
+  Apply(ready);
+}
+
+void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) {
+  if (channel.kind == ChannelKind::Inbound && !channel.introduced) {
+    return OnHello(channel, message.body_as_Hello());
+  }
+  switch (message.body_type()) {
+    case fbw::Body::DefineFunction: {
+      const auto* define = message.body_as_DefineFunction();
+      if (define->index() != channel.functions.size()) break;
+      channel.functions.push_back({ToId<FunctionId>(define->function_id()),
+                                   ToString(define->method()), ToString(define->name())});
+      return;
+    }
+    case fbw::Body::BindLease:
+      return OnBindLease(channel, *message.body_as_BindLease());
+    case fbw::Body::HandBack:
+      if (channel.kind != ChannelKind::Outbound) break;
+      return OnHandBack(channel, *message.body_as_HandBack());
+    case fbw::Body::GetObject:
+      return OnGetObject(channel, ToId<ObjectId>(message.body_as_GetObject()->object_id()));
+    case fbw::Body::ObjectReply:
+      return OnObjectReply(*message.body_as_ObjectReply());
+    case fbw::Body::AddBorrower: {
+      const auto* add = message.body_as_AddBorrower();
+      return TellBorrow(true, {ToId<ObjectId>(add->object_id()), self_},
+                        ToAddress(add->borrower()));
+    }
+    case fbw::Body::RemoveBorrower: {
+      const auto* remove = message.body_as_RemoveBorrower();
+      return TellBorrow(false, {ToId<ObjectId>(remove->object_id()), self_},
+                        ToAddress(remove->borrower()));
+    }
+    default:
+      break;
+  }
+  DropPeer(channel, std::string("unexpected ") + fbw::EnumNameBody(message.body_type()));
+}
+
+}  // namespace skyray::core_worker

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+// Submitting tasks, leasing workers for them, and taking their replies.
+#include "common/logging.h"
+#include "core_worker/core_worker.h"
+#include "core_worker/frames_out.h"
+
+namespace skyray::core_worker {
+namespace fbr = fb::raylet;
+namespace fbw = fb::worker;
+
+namespace {
+
+// Spreads a counter over all 64 bits; one-to-one, so ids of a process never meet.
+// (The finalizer of SplitMix64, Steele et al., OOPSLA 2014.)
+uint64_t Scatter(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& name) {
+  Lock lock(gateway_.mutex());
+  auto& slot = functions_[id];
+  if (!slot) {
+    slot = std::make_unique<Function>();
+    slot->id = id;
+    slot->name = name;
+  }
+  return slot.get();
+}
+
+LeaseClass* CoreWorker::InternLeaseClass(const ResourceSet& resources, const Strategy& strategy) {
+  Lock lock(gateway_.mutex());
+  return submitter_.ClassOf(resources, strategy);
+}
+
+Task* CoreWorker::NewTask(Function* function, uint16_t returns, CallArguments& arguments) {
+  auto* task = new Task;
+  task->function = function;
+  task->returns_asked = returns;
+  task->args = std::move(arguments.payload);
+  task->flags = arguments.flags;
+  task->ref_args = std::move(arguments.refs);
+  task->pinned = std::move(arguments.pinned);
+  const uint64_t unique = Scatter(task_seed_ + task_counter_++);
+  std::memcpy(task->id.mutable_data(), &unique, sizeof unique);
+  // A normal task's: 12 bytes of ours, and the job; an actor's are put in its place.
+  std::memcpy(task->id.mutable_data() + 8, self_.worker.data(), 12);
+  std::memcpy(task->id.mutable_data() + 20, session_.job_id.data(), JobId::kSize);
+  ++tasks_pending_;
+  return task;
+}
+
+std::vector<Object*> CoreWorker::MakeReturns(Task* task) {
+  task->returns.reserve(task->returns_asked);
+  for (uint32_t i = 1; i <= task->returns_asked; ++i) {
+    Object* object = objects_.New(ObjectIdOf(task->id, i));
+    object->task_pending = true;
+    task->returns.push_back(object);
+  }
+  return task->returns;
+}
+
+std::vector<Object*> CoreWorker::SubmitTask(const TaskTemplate& options, CallArguments arguments) {
+  Lock lock(gateway_.mutex());
+  Task* task = NewTask(options.function, options.returns, arguments);
+  task->lease_class = options.lease_class;
+  task->retries_left = options.max_retries;
+  std::vector<Object*> returns = MakeReturns(task);
+  if (!raylet_lost_.empty()) {
+    Complete(task, MakeErrorValue(ErrorCode::NodeDied, raylet_lost_));
+    return returns;
+  }
+  WaitForArguments(task);
+  if (task->unresolved == 0) Dispatch(&lock, task);
+  return returns;
+}
+
+void CoreWorker::WaitForArguments(Task* task) {
+  for (const RefArgument& argument : task->ref_args) {
+    if (argument.object->state != ObjectState::Pending) continue;
+    ++task->unresolved;
+    argument.object->Extras().dependents.push_back(task);
+    AskOwner(argument.object);
+  }
+}
+
+ValuePtr CoreWorker::ArgumentError(const Task& task) const {
+  for (const RefArgument& argument : task.ref_args) {
+    const Object& object = *argument.object;
+    if (object.state == ObjectState::InProcess && IsError(object.value->span())) {
+      return object.value;
+    }
+  }
+  return ValuePtr();
+}
+
+void CoreWorker::Dispatch(Lock* lock, Task* task) {
+  if (task->actor != nullptr && !creations_.contains(task)) return PumpActor(lock, task->actor);
+  if (ValuePtr error = ArgumentError(*task)) {
+    const auto creation = creations_.find(task);
+    if (creation == creations_.end()) return Complete(task, error);
+    // An actor whose constructor's arguments failed is dead before it was born.
+    Actor* actor = creation->second.actor;
+    creations_.erase(creation);
+    actor->death_value = error;
+    actor->state = ActorState::Dead;
+    FinishTask(task);
+    return FinishActorDeath(actor);
+  }
+  if (creations_.contains(task)) return SendCreateActor(task);
+  SubmitActions actions;
+  submitter_.Submit(task, actions);
+  Perform(lock, actions);
+}
+
+void CoreWorker::Perform(Lock* lock, SubmitActions& actions) {
+  // A lone call is written at once; with company nothing may let go of the mutex
+  // while the actions are half done.
+  const bool lone = lock != nullptr && actions.send.size() == 1 && actions.request.empty() &&
+                    actions.give_back.empty();
+  for (const auto& [lease, task] : actions.send) {
+    SendCall(lone ? lock : nullptr, *lease->channel, task, /*keep_arguments=*/true);
+  }
+  for (LeaseClass* lease_class : actions.request) RequestLease(lease_class, NodeId());
+  for (const auto& lease : actions.give_back) {
+    if (!raylet_lost_.empty()) break;
+    SendRaylet(
+        nullptr,
+        [&](Builder& builder, fbr::Body& type) {
+          type = fbr::Body::ReturnLease;
+          const auto id = PutId(builder, lease->id);
+          return fbr::CreateReturnLease(builder, id, PutId(builder, lease->node)).Union();
+        },
+        nullptr);
+  }
+  if (lock != nullptr && !lone) gateway_.FlushDirty(*lock);
+}
+
+void CoreWorker::RequestLease(LeaseClass* lease_class, const NodeId& node) {
+  PendingRequest pending;
+  pending.kind = PendingRequest::Kind::Lease;
+  pending.lease_class = lease_class;
+  pending.node = node.IsNil() ? self_.node : node;
+  SendRaylet(
+      nullptr,
+      [&](Builder& builder, fbr::Body& type) {
+        const auto resources = PutResources(builder, lease_class->resources);
+        const Strategy& wanted = lease_class->strategy;
+        const auto strategy =
+            fbr::CreateStrategy(builder, static_cast<fbr::StrategyKind>(wanted.kind),
+                                PutId(builder, wanted.node), wanted.soft);
+        const auto name = builder.CreateString(lease_class->name);
+        const auto job = PutId(builder, session_.job_id);
+        const auto request = fbr::CreateRequestLease(builder, resources, strategy, name,
+                                                     /*spilled=*/!node.IsNil(), job);
+        if (node.IsNil()) {
+          type = fbr::Body::RequestLease;
+          return request.Union();
+        }
+        type = fbr::Body::RequestLeaseAt;
+        return fbr::CreateRequestLeaseAt(builder, PutId(builder, node), request).Union();
+      },
+      &pending);
+}
+
+void CoreWorker::OnLeaseReply(const PendingRequest& pending, const fbr::LeaseReply& reply) {
+  SubmitActions actions;
+  if (reply.result() == fbr::LeaseResult::Spillback) {
+    return RequestLease(pending.lease_class, ToId<NodeId>(reply.node_id()));
+  }
+  if (reply.result() == fbr::LeaseResult::Failed || reply.worker() == nullptr) {
+    const ValuePtr error = MakeErrorValue(reply.error(), ToString(reply.message()));
+    for (Task* task : submitter_.RequestFailed(pending.lease_class)) Complete(task, error);
+    return;
+  }
+  auto lease = std::make_unique<Lease>();
+  lease->id = ToId<LeaseId>(reply.lease_id());
+  lease->node = pending.node;
+  lease->worker = ToAddress(reply.worker());
+  lease->pid = reply.worker_pid();
+  Builder builder(256);
+  std::vector<std::string> gpu_ids;
+  if (reply.gpu_ids() != nullptr) {
+    for (const auto* id : *reply.gpu_ids()) gpu_ids.push_back(id->str());
+  }
+  std::vector<flatbuffers::Offset<fbw::Resource>> resources;
+  for (const auto& [name, amount] : pending.lease_class->resources.amounts()) {
+    resources.push_back(fbw::CreateResource(builder, builder.CreateString(name), amount));
+  }
+  const auto id = PutId(builder, lease->id);
+  const auto gpus = builder.CreateVectorOfStrings(gpu_ids);
+  const auto resource_list = builder.CreateVector(resources);
+  const auto bind = fbw::CreateBindLease(builder, id, gpus, resource_list).Union();
+  builder.Finish(fbw::CreateMessage(builder, fbw::Body::BindLease, bind));
+  SendPeer(lease->worker, builder);
+  lease->channel = GetPeer(lease->worker)->channel;
+  submitter_.Granted(pending.lease_class, std::move(lease), NowNs(), actions);
+  Perform(nullptr, actions);
+  gateway_.WakeForTimer();  // It may be idle from the start.
+}
+
+void CoreWorker::DefineFunction(Channel& channel, const Function* function) {
+  const auto index = static_cast<uint32_t>(channel.defined.size());
+  channel.defined.emplace(function, index);
+  Builder builder(256);
+  const auto id = PutId(builder, function->id);
+  const auto method = builder.CreateString(function->method);
+  const auto name = builder.CreateString(function->name);
+  const auto body = fbw::CreateDefineFunction(builder, index, id, method, name).Union();
+  builder.Finish(fbw::CreateMessage(builder, fbw::Body::DefineFunction, body));
+  AppendFrame(channel.out, builder);
+}
+
+void CoreWorker::SendCall(Lock* lock, Channel& channel, Task* task, bool keep_arguments) {
+  auto known = channel.defined.find(task->function);
+  if (known == channel.defined.end()) {
+    DefineFunction(channel, task->function);
+    known = channel.defined.find(task->function);
+  }
+  const uint64_t sequence = channel.in_flight.Add(task);
+  AppendCall(channel.out, *task, task->args, sequence, known->second);
+  if (!keep_arguments) task->args = std::string();
+  task->sent = true;
+  last_called_ = &channel;
+  if (lock == nullptr) {
+    gateway_.MarkDirty(channel);
+  } else {
+    // A peer that has work already loses nothing if this call waits for company.
+    gateway_.Commit(*lock, channel, /*lazy=*/channel.in_flight.size() > 1);
+  }
+}
+
+void CoreWorker::FinishTask(Task* task) {
+  FreedEffects freed;
+  for (const RefArgument& argument : task->ref_args) objects_.Drop(argument.object, freed);
+  for (Object* object : task->pinned) objects_.Drop(object, freed);
+  for (Object* object : task->returns) objects_.TaskDone(object, freed);
+  if (!freed.store_copies.empty() || !freed.returned.empty()) Apply(freed);
+  --tasks_pending_;
+  delete task;
+}
+
+void CoreWorker::Complete(Task* task, const ValuePtr& error) {
+  ReadyEffects ready;
+  for (Object* object : task->returns) objects_.SetValue(object, error, ready);
+  Apply(ready);
+  FinishTask(task);
+}
+
+void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
+  ByteReader reader(body);
+  ReplyHeader header;
+  Task* task = nullptr;
+  if (reader.Read(header)) task = channel.in_flight.Take(header.sequence);
+  bool good = task != nullptr;
+  if (good && (header.flags & kReplyIsError) != 0) {
+    ReturnHeader head;
+    std::span<const uint8_t> payload;
+    good = reader.Read(head) && reader.ReadBytes(head.bytes, payload);
+    if (good) {
+      const ValuePtr error = CopyValue(payload);
+      ReadyEffects ready;
+      for (Object* object : task->returns) objects_.SetValue(object, error, ready);
+      Apply(ready);
+    }
+  } else if (good) {
+    good = header.returns == task->returns.size();
+    for (size_t i = 0; good && i < task->returns.size(); ++i) {
+      good = TakeReturn(reader, channel, task->returns[i]);
+    }
+  }
+  for (uint32_t i = 0; good && i < header.borrowed; ++i) {
+    OwnedRef ref;
+    good = reader.Read(ref);
+    if (good) TellBorrow(true, ref, channel.peer);
+  }
+  if (!good) {
+    SKYRAY_LOG(Warning) << "dropped worker " << channel.peer.worker.Hex() << ": a malformed reply";
+    if (task != nullptr) {
+      Complete(task, MakeErrorValue(ErrorCode::Internal, "the worker sent a malformed reply"));
+    }
+    gateway_.CloseChannel(channel);
+    return OnClosed(channel);
+  }
+  if (task->lease != nullptr) {
+    SubmitActions actions;
+    const bool was_busy = task->lease->in_flight > 1;
+    submitter_.Replied(task, header.execute_us, NowNs(), actions);
+    FinishTask(task);
+    Perform(nullptr, actions);
+    if (!was_busy) gateway_.WakeForTimer();
+  } else {
+    FinishTask(task);
+  }
+}
+
+bool CoreWorker::TakeReturn(ByteReader& reader, Channel& channel, Object* object) {
+  ReturnHeader head;
+  if (!reader.Read(head)) return false;
+  ReadyEffects ready;
+  std::span<const uint8_t> payload;
+  if (head.in_store == 0 && !reader.ReadBytes(head.bytes, payload)) return false;
+  for (uint32_t i = 0; i < head.contained; ++i) {
+    OwnedRef ref;
+    if (!reader.Read(ref)) return false;
+    // The executor has told the owner of us already.
+    Object* inner = objects_.Restore(ref.object, ref.owner);
+    if (inner->owner != nullptr) {
+      // Twice told is once too often: one RemoveBorrower will be sent for it.
+      if (inner->registered) TellBorrow(false, ref, self_);
+      inner->registered = true;
+    }
+    objects_.Contain(object, inner);
+  }
+  if (head.in_store == 0) {
+    objects_.SetValue(object, CopyValue(payload), ready);
+  } else {
+    objects_.SetInStore(object, channel.peer.node, head.bytes, ready);
+  }
+  Apply(ready);
+  return true;
+}
+
+void CoreWorker::OnHandBack(Channel& channel, const fbw::HandBack& message) {
+  if (message.sequences() == nullptr) return;
+  std::vector<Task*> tasks;
+  for (const uint64_t sequence : *message.sequences()) {
+    Task* task = channel.in_flight.Take(sequence);
+    if (task != nullptr && task->lease != nullptr) tasks.push_back(task);
+  }
+  SubmitActions actions;
+  submitter_.HandedBack(tasks, NowNs(), actions);
+  Perform(nullptr, actions);
+}
+
+void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
+  const auto id = ToId<LeaseId>(lost.lease_id());
+  Lease* lease = submitter_.Find(id);
+  if (lease == nullptr) return;
+  lost_leases_[id] = DescribeExit(lost.exit());
+  if (lease->channel && !lease->channel->closed) return;  // Replies may still be in its socket.
+  FinishLostLease(lease);
+}
+
+void CoreWorker::FinishLostLease(Lease* lease) {
+  const std::string how = std::move(lost_leases_[lease->id]);
+  lost_leases_.erase(lease->id);
+  LeaseClass* lease_class = lease->lease_class;
+  const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
+  for (Task* task : owned->lost_tasks) {
+    task->lease = nullptr;
+    RetryOrFail(task, ErrorCode::WorkerCrashed,
+                "task " + task->function->name + " (" + task->id.Hex() + ") was lost: " + how);
+  }
+  SubmitActions actions;
+  submitter_.Pump(lease_class, actions);
+  Perform(nullptr, actions);
+}
+
+void CoreWorker::RetryOrFail(Task* task, ErrorCode code, const std::string& message) {
+  if (task->retries_left == 0 || !raylet_lost_.empty()) {
+    return Complete(task, MakeErrorValue(code, message));
+  }
+  if (task->retries_left > 0) --task->retries_left;
+  task->sent = false;
+  Dispatch(nullptr, task);
+}
+
+}  // namespace skyray::core_worker

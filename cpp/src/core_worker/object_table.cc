@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core_worker/object_table.h"
+
+#include <algorithm>
+
+#include "common/logging.h"
+#include "core_worker/task.h"
+
+namespace skyray::core_worker {
+
+bool Object::IsAt(const NodeId& node) const {
+  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+ObjectTable::~ObjectTable() {
+  for (auto& [id, object] : by_id_) delete object;
+}
+
+Object* ObjectTable::New(const ObjectId& id) {
+  auto* object = new Object;
+  object->id = id;
+  ++count_;
+  return object;
+}
+
+void ObjectTable::Publish(Object* object) {
+  if (object->in_table) return;
+  object->in_table = true;
+  by_id_.emplace(object->id, object);
+}
+
+Object* ObjectTable::Restore(const ObjectId& id, const WorkerAddress& owner) {
+  if (Object* known = Find(id)) {
+    Hold(known);
+    return known;
+  }
+  Object* object = New(id);
+  if (owner != self_) {
+    object->owner = Intern(owner);
+    ++borrowed_;
+  }
+  Publish(object);
+  return object;
+}
+
+Object* ObjectTable::Find(const ObjectId& id) const {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+void ObjectTable::Drop(Object* object, FreedEffects& freed) {
+  SKYRAY_CHECK(object->refs > 0);
+  if (--object->refs == 0) MaybeFree(object, freed);
+}
+
+void ObjectTable::TaskDone(Object* object, FreedEffects& freed) {
+  object->task_pending = false;
+  if (object->refs == 0) MaybeFree(object, freed);
+}
+
+void ObjectTable::MaybeFree(Object* object, FreedEffects& freed) {
+  // Contained objects are freed in the loop, not by recursion: a list of lists
+  // may be deep.
+  std::vector<Object*> candidates{object};
+  while (!candidates.empty()) {
+    Object* next = candidates.back();
+    candidates.pop_back();
+    if (next->refs > 0 || next->task_pending) continue;
+    if (next->extras && !next->extras->borrowers.empty()) continue;
+    if (next->owner == nullptr) {
+      if (next->state == ObjectState::InStore)
+        freed.store_copies.push_back({next->id, next->nodes});
+    } else {
+      --borrowed_;
+      if (next->registered) freed.returned.push_back({next->id, *next->owner});
+    }
+    if (next->extras) {
+      for (Object* inner : next->extras->contained) {
+        if (--inner->refs == 0) candidates.push_back(inner);
+      }
+    }
+    if (next->in_table) by_id_.erase(next->id);
+    --count_;
+    delete next;
+  }
+}
+
+void ObjectTable::SetValue(Object* object, ValuePtr value, ReadyEffects& ready) {
+  object->value = std::move(value);
+  object->state = ObjectState::InProcess;
+  MadeReady(object, ready);
+}
+
+void ObjectTable::SetInStore(Object* object, const NodeId& node, uint64_t bytes,
+                             ReadyEffects& ready) {
+  const bool was_pending = object->state == ObjectState::Pending;
+  if (!object->IsAt(node)) object->nodes.push_back(node);
+  object->store_bytes = bytes;
+  object->state = ObjectState::InStore;
+  if (was_pending) MadeReady(object, ready);
+}
+
+void ObjectTable::Forget(Object* object) {
+  object->state = ObjectState::Pending;
+  object->value = ValuePtr();
+  object->nodes.clear();
+}
+
+void ObjectTable::MadeReady(Object* object, ReadyEffects& ready) {
+  for (Waiter* waiter : object->waiters) {
+    --waiter->remaining;
+    ready.waiters.push_back(waiter);
+  }
+  object->waiters.clear();
+  if (!object->extras) return;
+  ObjectExtras& extras = *object->extras;
+  for (auto& callback : extras.callbacks) ready.callbacks.push_back(std::move(callback));
+  extras.callbacks.clear();
+  for (Task* task : extras.dependents) {
+    --task->unresolved;
+    ready.unblocked.push_back(task);
+  }
+  extras.dependents.clear();
+  for (const uint64_t channel : extras.remote_waiters) ready.answers.emplace_back(channel, object);
+  extras.remote_waiters.clear();
+}
+
+void ObjectTable::Contain(Object* outer, Object* inner) {
+  outer->Extras().contained.push_back(inner);
+}
+
+void ObjectTable::AddBorrower(const ObjectId& id, const WorkerAddress& borrower) {
+  Object* object = Find(id);
+  if (object == nullptr || object->owner != nullptr) return;
+  auto& borrowers = object->Extras().borrowers;
+  if (++borrowers[borrower] == 0) borrowers.erase(borrower);
+}
+
+void ObjectTable::RemoveBorrower(const ObjectId& id, const WorkerAddress& borrower,
+                                 FreedEffects& freed) {
+  Object* object = Find(id);
+  if (object == nullptr || object->owner != nullptr) return;
+  auto& borrowers = object->Extras().borrowers;
+  if (--borrowers[borrower] == 0) borrowers.erase(borrower);
+  if (object->refs == 0) MaybeFree(object, freed);
+}
+
+void ObjectTable::BorrowerGone(const WorkerId& borrower, FreedEffects& freed) {
+  const WorkerAddress address{NodeId(), borrower};
+  std::vector<Object*> let_go;
+  for (auto& [id, object] : by_id_) {
+    if (object->extras && object->extras->borrowers.erase(address) > 0 && object->refs == 0) {
+      let_go.push_back(object);
+    }
+  }
+  for (Object* object : let_go) {
+    // One of the earlier ones may have contained, and so freed, this one; those
+    // that contained it held a reference, and it would not be in the list.
+    MaybeFree(object, freed);
+  }
+}
+
+std::vector<Object*> ObjectTable::PendingOf(const WorkerId& owner) const {
+  std::vector<Object*> found;
+  for (const auto& [id, object] : by_id_) {
+    if (object->owner != nullptr && object->owner->worker == owner &&
+        object->state == ObjectState::Pending) {
+      found.push_back(object);
+    }
+  }
+  return found;
+}
+
+const WorkerAddress* ObjectTable::Intern(const WorkerAddress& address) {
+  auto& slot = addresses_[address.worker];
+  if (!slot) slot = std::make_unique<WorkerAddress>(address);
+  return slot.get();
+}
+
+}  // namespace skyray::core_worker

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every object this process owns or borrows: what it is, where it is, and who
+// still refers to it. (Ownership as in "Ownership: A Distributed Futures System
+// for Fine-Grained Tasks", NSDI 2021.)
+//
+//   Pending ─value or error arrives─► InProcess        gone: no local reference,
+//      └──────large value sealed───► InStore           no borrower, no task to fill it
+//
+// Owned objects enter the id table only when their reference is first handed to
+// somebody else (Publish): a plain call never pays for the table.
+//
+// Threading:  a core of the gateway's monitor: only under its mutex.
+// Ownership:  owns every Object. `refs` counts local ObjectRefs, tasks that take
+//             the object, and values that contain it; the last Drop frees it.
+// Errors:     none; unknown ids are answered with null.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "common/id.h"
+#include "core_worker/hot_frames.h"
+#include "core_worker/payload.h"
+
+namespace skyray::core_worker {
+
+struct Task;
+
+// A thread that waits for some objects. The gateway derives from it.
+struct Waiter {
+  int64_t remaining = 0;
+  bool done() const { return remaining <= 0; }
+};
+
+enum class ObjectState : uint8_t { Pending, InProcess, InStore };
+
+struct Object;
+
+// What few objects have.
+struct ObjectExtras {
+  std::vector<std::function<void()>> callbacks;
+  std::vector<Task*> dependents;         // Tasks that wait for it as an argument.
+  std::vector<uint64_t> remote_waiters;  // Channels of borrowers that asked for it.
+  std::map<WorkerAddress, int, bool (*)(const WorkerAddress&, const WorkerAddress&)> borrowers{
+      [](const WorkerAddress& a, const WorkerAddress& b) { return a.worker < b.worker; }};
+  std::vector<Object*> contained;  // Referred to by its value.
+};
+
+struct Object {
+  ObjectId id;
+  const WorkerAddress* owner = nullptr;  // Interned; null: this process.
+  int32_t refs = 1;
+  ObjectState state = ObjectState::Pending;
+  bool task_pending = false;  // A task of ours will fill it.
+  bool registered = false;    // Borrowed, and the owner counts us.
+  bool asked = false;         // Borrowed, and GetObject is under way.
+  bool in_table = false;
+  bool fetching = false;
+  ValuePtr value;             // InProcess.
+  uint64_t store_bytes = 0;   // InStore.
+  std::vector<NodeId> nodes;  // InStore: which stores hold it.
+  std::vector<Waiter*> waiters;
+  std::unique_ptr<ObjectExtras> extras;
+
+  ObjectExtras& Extras() {
+    if (!extras) extras = std::make_unique<ObjectExtras>();
+    return *extras;
+  }
+  bool IsAt(const NodeId& node) const;
+};
+
+// What follows from objects having become ready.
+struct ReadyEffects {
+  std::vector<Waiter*> waiters;  // All of them; look at done().
+  std::vector<std::function<void()>> callbacks;
+  std::vector<Task*> unblocked;  // Each had its count of unresolved arguments lowered.
+  std::vector<std::pair<uint64_t, Object*>> answers;  // Channel, object.
+};
+
+// What follows from objects having been freed.
+struct FreedEffects {
+  struct StoreCopy {
+    ObjectId id;
+    std::vector<NodeId> nodes;
+  };
+  std::vector<StoreCopy> store_copies;  // Owned: delete them.
+  std::vector<OwnedRef> returned;       // Borrowed: tell the owner.
+};
+
+class ObjectTable {
+ public:
+  explicit ObjectTable(const WorkerAddress& self) : self_(self) {}
+  ~ObjectTable();
+  ObjectTable(const ObjectTable&) = delete;
+  ObjectTable& operator=(const ObjectTable&) = delete;
+
+  const WorkerAddress& self() const { return self_; }
+
+  // A new owned object with one reference.
+  Object* New(const ObjectId& id);
+  // Makes it findable by id.
+  void Publish(Object* object);
+  // The object of that name with one more reference; a borrowed one is made if
+  // it is not known yet.
+  Object* Restore(const ObjectId& id, const WorkerAddress& owner);
+  Object* Find(const ObjectId& id) const;
+
+  void Hold(Object* object) { ++object->refs; }
+  void Drop(Object* object, FreedEffects& freed);
+  // Its task will not fill it any more (or has): frees it if nobody wants it.
+  void TaskDone(Object* object, FreedEffects& freed);
+
+  void SetValue(Object* object, ValuePtr value, ReadyEffects& ready);
+  void SetInStore(Object* object, const NodeId& node, uint64_t bytes, ReadyEffects& ready);
+  // Back to Pending: its copies are gone and a task will make it again.
+  void Forget(Object* object);
+  // `inner` (whose reference is taken over) lives as long as `outer`.
+  void Contain(Object* outer, Object* inner);
+
+  void AddBorrower(const ObjectId& id, const WorkerAddress& borrower);
+  void RemoveBorrower(const ObjectId& id, const WorkerAddress& borrower, FreedEffects& freed);
+  void BorrowerGone(const WorkerId& borrower, FreedEffects& freed);
+  // Borrowed, still pending objects of a dead owner.
+  std::vector<Object*> PendingOf(const WorkerId& owner) const;
+
+  const WorkerAddress* Intern(const WorkerAddress& address);
+  const WorkerAddress& OwnerOf(const Object& object) const {
+    return object.owner == nullptr ? self_ : *object.owner;
+  }
+  size_t size() const { return count_; }
+  size_t borrowed_count() const { return borrowed_; }
+
+ private:
+  void MaybeFree(Object* object, FreedEffects& freed);
+  void MadeReady(Object* object, ReadyEffects& ready);
+
+  WorkerAddress self_;
+  std::unordered_map<ObjectId, Object*> by_id_;
+  std::unordered_map<WorkerId, std::unique_ptr<WorkerAddress>> addresses_;
+  size_t count_ = 0;
+  size_t borrowed_ = 0;
+};
+
+}  // namespace skyray::core_worker

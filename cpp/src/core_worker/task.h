@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// A call that somebody submitted: from `.remote()` until its reply.
+//
+// Threading:  a core of the gateway's monitor: only under its mutex.
+// Ownership:  a Task is owned by whoever has it in hand: a submitter's queue, or
+//             the in-flight list of a channel. It holds references to its
+//             arguments and is the one that fills its returns.
+// Errors:     ParseCall answers false for bytes that are not a Call.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/id.h"
+#include "core_worker/hot_frames.h"
+#include "core_worker/object_table.h"
+
+namespace skyray::core_worker {
+
+struct Lease;
+struct LeaseClass;
+struct Actor;
+
+// What calls run: an exported function, or a method by name. One per process
+// and kind; never freed while connected.
+struct Function {
+  FunctionId id;       // A task's.
+  std::string method;  // An actor's.
+  std::string name;    // For people.
+  // How long it takes, in µs, smoothed over replies; 0: not known yet.
+  double execute_us = 0;
+};
+
+struct RefArgument {
+  int32_t position = -1;  // In args, or -1: keyword `key`.
+  std::string key;
+  Object* object = nullptr;
+};
+
+struct Task {
+  TaskId id;
+  Function* function = nullptr;
+  LeaseClass* lease_class = nullptr;  // A normal task's.
+  Actor* actor = nullptr;             // A method call's.
+  Lease* lease = nullptr;             // While in flight, of a normal task.
+  uint16_t returns_asked = 1;
+  uint16_t flags = 0;  // CallHeader's.
+  int32_t retries_left = 0;
+  int32_t unresolved = 0;  // Arguments that are not ready yet.
+  bool sent = false;
+  std::string args;  // Payload of (args, kwargs).
+  std::vector<RefArgument> ref_args;
+  std::vector<Object*> pinned;  // References inside the arguments.
+  std::vector<Object*> returns;
+};
+
+// Appends a whole frame. REQUIRES: every argument is ready.
+void AppendCall(std::string& out, const Task& task, std::string_view args, uint64_t sequence,
+                uint32_t function_index);
+
+// A RefArg as received; spans are into the call's bytes.
+struct ReceivedRefArg {
+  RefArg head;
+  std::string_view key;
+  std::span<const uint8_t> payload;  // If nodes is empty.
+  std::vector<NodeId> nodes;
+};
+struct ReceivedCall {
+  CallHeader header;
+  std::span<const uint8_t> args;
+  std::vector<ReceivedRefArg> ref_args;
+};
+bool ParseCall(std::span<const uint8_t> body, ReceivedCall& call);
+
+}  // namespace skyray::core_worker
