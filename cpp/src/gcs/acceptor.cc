@@ -26,7 +26,10 @@ Acceptor::Acceptor(boost::asio::io_context& loop, UniqueFd listener, Accepted ac
   Wait();
 }
 
+Acceptor::~Acceptor() { Stop(); }
+
 void Acceptor::Stop() {
+  *open_ = false;
   boost::system::error_code ignored;
   listener_.close(ignored);
   pause_.cancel();
@@ -34,13 +37,13 @@ void Acceptor::Stop() {
 
 void Acceptor::Wait() {
   listener_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                       [this](const boost::system::error_code& error) {
-                         if (!error) AcceptAll();
+                       [this, open = open_](const boost::system::error_code& error) {
+                         if (!error && *open) AcceptAll();
                        });
 }
 
 void Acceptor::AcceptAll() {
-  while (listener_.is_open()) {
+  while (*open_) {
     const int fd =
         accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
@@ -53,8 +56,8 @@ void Acceptor::AcceptAll() {
                       << kOutOfFdsPause.count()
                       << " ms. Raise the limit on open files (ulimit -n) if this repeats";
     pause_.expires_after(kOutOfFdsPause);
-    pause_.async_wait([this](const boost::system::error_code& error) {
-      if (!error) AcceptAll();
+    pause_.async_wait([this, open = open_](const boost::system::error_code& error) {
+      if (!error && *open) AcceptAll();
     });
     return;
   }

