@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "plasma/create_queue.h"
+#include "plasma/get_queue.h"
+
+namespace skyray::plasma {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr ClientId kAnn = 1;
+constexpr ClientId kBob = 2;
+
+class GetQueueTest : public ::testing::Test {
+ protected:
+  void Wait(ClientId client, uint64_t request_id, std::vector<ObjectId> ids,
+            std::optional<int64_t> deadline_ms = std::nullopt) {
+    WaitingGet get;
+    get.client = client;
+    get.request_id = request_id;
+    get.found.resize(ids.size());
+    get.ids = std::move(ids);
+    get.deadline_ms = deadline_ms;
+    queue.Add(std::move(get));
+  }
+
+  GetQueue queue;
+  const ObjectId a = ObjectId::FromRandom();
+  const ObjectId b = ObjectId::FromRandom();
+};
+
+TEST_F(GetQueueTest, AGetIsCompleteWhenItsLastObjectIsSealed) {
+  Wait(kAnn, 7, {a, b});
+  const auto first = queue.OnSealed(a);
+  EXPECT_THAT(first.finders, ElementsAre(kAnn));
+  EXPECT_THAT(first.complete, IsEmpty());
+  const auto second = queue.OnSealed(b);
+  ASSERT_EQ(second.complete.size(), 1u);
+  EXPECT_EQ(second.complete[0].request_id, 7u);
+  EXPECT_THAT(second.complete[0].found, ElementsAre(true, true));
+  EXPECT_EQ(queue.size(), 0u);
+}
+
+TEST_F(GetQueueTest, OneSealServesAllWhoWait) {
+  Wait(kAnn, 1, {a});
+  Wait(kBob, 2, {a, a});
+  const auto filled = queue.OnSealed(a);
+  EXPECT_THAT(filled.finders, ElementsAre(kAnn, kBob, kBob)) << "a reference for each position";
+  EXPECT_EQ(filled.complete.size(), 2u);
+  EXPECT_THAT(queue.OnSealed(a).finders, IsEmpty());
+}
+
+TEST_F(GetQueueTest, AtItsDeadlineAGetHasWhatWasFound) {
+  Wait(kAnn, 1, {a, b}, 100);
+  Wait(kBob, 2, {b}, 50);
+  EXPECT_EQ(queue.NextDeadline(), 50);
+  queue.OnSealed(a);
+  EXPECT_THAT(queue.TakeExpired(49), IsEmpty());
+  const auto expired = queue.TakeExpired(100);
+  ASSERT_EQ(expired.size(), 2u);
+  EXPECT_EQ(expired[0].request_id, 2u);
+  EXPECT_THAT(expired[1].found, ElementsAre(true, false));
+  EXPECT_THAT(queue.OnSealed(b).finders, IsEmpty());
+  EXPECT_FALSE(queue.NextDeadline().has_value());
+}
+
+TEST_F(GetQueueTest, AClientThatLeavesWaitsForNothing) {
+  Wait(kAnn, 1, {a, a, b}, 100);
+  Wait(kBob, 2, {a});
+  EXPECT_EQ(queue.CountOf(kAnn), 1u);
+  queue.RemoveClient(kAnn);
+  EXPECT_EQ(queue.CountOf(kAnn), 0u);
+  EXPECT_FALSE(queue.NextDeadline().has_value());
+  EXPECT_THAT(queue.OnSealed(a).finders, ElementsAre(kBob));
+  EXPECT_THAT(queue.OnSealed(b).finders, IsEmpty());
+}
+
+TEST(CreateQueueTest, FirstComeFirstServed) {
+  CreateQueue queue;
+  EXPECT_EQ(queue.Front(), nullptr);
+  queue.Push({kAnn, 1, {}, 10});
+  queue.Push({kBob, 2, {}, 20});
+  queue.Push({kAnn, 3, {}, 30});
+  EXPECT_EQ(queue.NextDeadline(), 10);
+  queue.RemoveClient(kAnn);
+  ASSERT_NE(queue.Front(), nullptr);
+  EXPECT_EQ(queue.Front()->request_id, 2u);
+  EXPECT_EQ(queue.NextDeadline(), 20);
+  queue.PopFront();
+  EXPECT_EQ(queue.size(), 0u);
+  EXPECT_FALSE(queue.NextDeadline().has_value());
+}
+
+}  // namespace
+}  // namespace skyray::plasma
