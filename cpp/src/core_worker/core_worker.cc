@@ -231,13 +231,8 @@ void CoreWorker::OnRayletMessage(const fbr::Message& message, FrameView& frame) 
     case fbr::Body::Accepted:
       if (!frame.fds.empty()) OnAccepted(std::move(frame.fds[0]));
       return;
-    case fbr::Body::LeaseInfeasible: {
-      const std::string text = ToString(message.body_as_LeaseInfeasible()->message());
-      if (options_.on_notice) {
-        gateway_.Defer([this, text] { options_.on_notice(text, false); });
-      }
-      return;
-    }
+    case fbr::Body::LeaseInfeasible:
+      return;  // The driver is told by a Notice; the request stays queued.
     case fbr::Body::Notice: {
       const std::string text = ToString(message.body_as_Notice()->text());
       const bool is_error = message.body_as_Notice()->is_error();

@@ -242,9 +242,9 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
   actor->death_code =
       info.death_error() == ErrorCode::Ok ? ErrorCode::ActorDied : info.death_error();
   actor->death_message = "actor " + actor->class_name + " (" + actor->id.Hex() + ") is dead";
-  const std::string why = ToString(info.death_message());
+  const std::string why =
+      info.exit() != nullptr ? DescribeExit(info.exit()) : ToString(info.death_message());
   if (!why.empty()) actor->death_message += ": " + why;
-  if (info.exit() != nullptr) actor->death_message += "\n" + DescribeExit(info.exit());
   if (info.creation_error() != nullptr && info.creation_error()->size() > 0) {
     actor->death_value = CopyValue({info.creation_error()->data(), info.creation_error()->size()});
   }

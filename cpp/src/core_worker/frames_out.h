@@ -94,8 +94,9 @@ inline std::string DescribeExit(const fb::raylet::ExitInfo* exit) {
   } else {
     text += " exited with code " + std::to_string(exit->exit_code());
   }
+  // The raylet's words for an end that nobody asked for would only repeat this.
   const std::string reason = ToString(exit->reason());
-  if (!reason.empty()) text += ": " + reason;
+  if (exit->expected() && !reason.empty()) text += ": " + reason;
   if (exit->stderr_tail() != nullptr && exit->stderr_tail()->size() > 0) {
     text += "\nLast lines of its stderr:";
     for (const auto* line : *exit->stderr_tail()) text += "\n  " + line->str();
