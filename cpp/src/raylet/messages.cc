@@ -98,6 +98,17 @@ std::optional<LeaseRequest> LeaseRequestFrom(const wire::RequestLease& request) 
   return result;
 }
 
+Offset<wire::RequestLease> PutLeaseRequest(Builder& builder, const LeaseRequest& request,
+                                           const JobId& job) {
+  const auto resources = PutResources(builder, request.demand);
+  const auto node = PutBytes(builder, request.strategy.node.Binary());
+  const auto strategy = wire::CreateStrategy(
+      builder, static_cast<wire::StrategyKind>(request.strategy.kind), node, request.strategy.soft);
+  const auto name = builder.CreateString(request.name);
+  const auto job_id = PutBytes(builder, job.Binary());
+  return wire::CreateRequestLease(builder, resources, strategy, name, /*spilled=*/true, job_id);
+}
+
 Offset<wire::ExitInfo> PutExit(Builder& builder, const WorkerExit& exit, const NodeAddress& node) {
   pb::ExitInfo info;
   CopyExit(exit, node, &info);

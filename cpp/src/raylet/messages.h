@@ -61,6 +61,9 @@ std::optional<Strategy> StrategyFrom(const wire::Strategy* strategy);
 // Owner, request id and job are the caller's to fill in.
 std::optional<LeaseRequest> LeaseRequestFrom(const wire::RequestLease& request);
 
+Offset<wire::RequestLease> PutLeaseRequest(Builder& builder, const LeaseRequest& request,
+                                           const JobId& job);
+
 struct NodeAddress {
   NodeId id;
   std::string ip;

@@ -58,6 +58,7 @@ Status NodeServer::Start(std::function<void(const Status&)> on_ready) {
   // First: it warms up while the rest starts.
   if (Status status = zygote_.Start(); !status.ok()) return status;
   if (Status status = StartStore(); !status.ok()) return status;
+  if (Status status = StartPeers(); !status.ok()) return status;
   if (Status status = server_.ListenUnix(options_.raylet_socket()); !status.ok()) return status;
   return ConnectGcs();
 }
@@ -90,6 +91,7 @@ pb::NodeInfo NodeServer::SelfInfo() const {
   info.set_ip(self_.ip);
   info.set_hostname(HostName());
   info.set_name(options_.node_name);
+  info.set_data_port(data_port_);
   info.set_raylet_socket(options_.raylet_socket());
   info.set_store_socket(options_.store_socket());
   info.set_is_head(options_.is_head);
@@ -145,6 +147,7 @@ void NodeServer::OnNode(const pb::NodeInfo& info) {
   }
   if (!info.alive()) {
     placement_.NodeDied(*id);
+    OnPeerDead(*id, info.death_reason());
   } else {
     scheduling::NodeView node;
     node.id = *id;
@@ -154,8 +157,21 @@ void NodeServer::OnNode(const pb::NodeInfo& info) {
     node.pending_leases = info.pending_leases();
     node.version = info.version();
     placement_.Update(std::move(node));
+    OnPeerAlive(*id, info);
   }
   ScheduleSoon();
+}
+
+void NodeServer::AddJob(const pb::JobInfo& job) {
+  const auto id = JobId::FromBinary(job.job_id());
+  if (!id) return;
+  JobEntry entry;
+  entry.id = *id;
+  entry.config = job.config();
+  entry.name_space = job.namespace_();
+  entry.driver_node = NodeId::FromBinary(job.driver_node_id()).value_or(NodeId());
+  entry.driver = WorkerId::FromBinary(job.driver_worker_id()).value_or(WorkerId());
+  pool_.AddJob(std::move(entry));
 }
 
 // --- Connections ---
@@ -185,11 +201,6 @@ NodeServer::Client* NodeServer::FindClient(ConnectionId connection) {
 ipc::ConnectionId NodeServer::ConnectionOf(const WorkerId& worker) const {
   const auto it = by_worker_.find(worker);
   return it == by_worker_.end() ? 0 : it->second;
-}
-
-ipc::ConnectionId NodeServer::DriverOf(const JobId& job) const {
-  const JobEntry* entry = pool_.FindJob(job);
-  return entry == nullptr ? 0 : ConnectionOf(entry->driver);
 }
 
 void NodeServer::ForgetClient(ConnectionId connection) {
@@ -222,6 +233,7 @@ void NodeServer::OnDisconnect(ConnectionId connection) {
   event.mutable_worker_died()->set_job_id(std::string(client.job.Binary()));
   event.mutable_worker_died()->set_is_driver(true);
   gcs_->SendEvent(std::move(event));
+  TellPeersOwnerGone(client.worker);
   FinishJob(client.job, "its driver has ended");
   OwnerGone({self_.id, client.worker}, "its driver has ended");
 }
@@ -358,11 +370,14 @@ bool NodeServer::DispatchWork(ConnectionId connection, Client& client,
     case wire::Body::RequestLease:
       RequestLease(connection, client, message.request_id(), *message.body_as_RequestLease());
       return true;
+    case wire::Body::RequestLeaseAt:
+      RequestLeaseAt(connection, client, message.request_id(), *message.body_as_RequestLeaseAt());
+      return true;
     case wire::Body::CancelLeaseRequest:
-      CancelLease(client, message.body_as_CancelLeaseRequest()->request_id());
+      CancelLeaseOf(client, message.body_as_CancelLeaseRequest()->request_id());
       return true;
     case wire::Body::ReturnLease:
-      ReturnLease(client, *message.body_as_ReturnLease());
+      ReturnLeaseOf(client, *message.body_as_ReturnLease());
       return true;
     case wire::Body::Blocked:
       SetBlocked(client, true);
@@ -410,6 +425,15 @@ bool NodeServer::DispatchRelay(ConnectionId connection, const Client&,
       return true;
     case wire::Body::KillActor:
       RelayKillActor(connection, request, *message.body_as_KillActor());
+      return true;
+    case wire::Body::Connect:
+      ConnectTo(connection, request, *message.body_as_Connect());
+      return true;
+    case wire::Body::Fetch:
+      Fetch(connection, request, *message.body_as_Fetch());
+      return true;
+    case wire::Body::FreeObjects:
+      FreeObjects(*message.body_as_FreeObjects());
       return true;
     case wire::Body::GetNodes:
       RelayGetNodes(connection, request);

@@ -8,6 +8,7 @@
 //   node_server_workers.cc    processes: forked, named, ended; what they print
 //   node_server_actors.cc     the GCS's orders, and news of actors to subscribers
 //   node_server_relay.cc      what clients ask of the GCS
+//   node_server_peers.cc      other nodes: leases there, sockets, objects
 //   node_server_stop.cc       the order in which everything ends
 //
 // Threading:  lives on one loop, whose thread must be the one that calls Start
@@ -29,6 +30,7 @@
 #include <vector>
 
 #include "ipc/server.h"
+#include "object_manager/object_manager.h"
 #include "plasma/store_runner.h"
 #include "raylet/lease_queue.h"
 #include "raylet/messages.h"
@@ -72,6 +74,12 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
     uint32_t restarts = 0;
     WorkerId worker;  // Nil until it has one.
   };
+  // A lease that a local client has at another node.
+  struct RemoteLease {
+    WorkerId owner;
+    NodeId node;
+    int pid = 0;
+  };
   struct Subscription {
     std::set<ConnectionId> clients;
     std::optional<pb::ActorInfo> last;
@@ -87,6 +95,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   Status ConnectGcs();
   pb::NodeInfo SelfInfo() const;
   void OnNode(const pb::NodeInfo& node);
+  void AddJob(const pb::JobInfo& job);
   void Register(ConnectionId connection, uint64_t request, const wire::Register& message);
   void RegisterDriver(ConnectionId connection, uint64_t request, const wire::Register& message);
   void RegisterWorker(ConnectionId connection, uint64_t request);
@@ -101,8 +110,6 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   Client* FindClient(ConnectionId connection);
   // The connection of a local core worker; 0 if it has none.
   ConnectionId ConnectionOf(const WorkerId& worker) const;
-  // The driver of the job, if it is on this node; else 0.
-  ConnectionId DriverOf(const JobId& job) const;
   template <class Body>
   void Send(ConnectionId connection, uint64_t request_id, Builder& builder, Offset<Body> body) {
     Finish(builder, request_id, body);
@@ -118,8 +125,11 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   // --- node_server_leases.cc ---
   void RequestLease(ConnectionId connection, const Client& client, uint64_t request,
                     const wire::RequestLease& message);
-  void CancelLease(const Client& client, uint64_t request_id);
-  void ReturnLease(const Client& client, const wire::ReturnLease& message);
+  void CancelLease(const LeaseOwner& owner, uint64_t request_id);
+  void ReturnLease(const LeaseOwner& owner, const wire::ReturnLease& message);
+  // Of a local client: the two above, or the same at the node it asked.
+  void CancelLeaseOf(const Client& client, uint64_t request_id);
+  void ReturnLeaseOf(const Client& client, const wire::ReturnLease& message);
   // Runs the queue soon: once for all that happens in one turn of the loop.
   void ScheduleSoon();
   void Schedule();
@@ -186,6 +196,24 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void RelayGetNodes(ConnectionId connection, uint64_t request);
   void CacheFunction(const std::string& key, const std::string& value);
 
+  // --- node_server_peers.cc ---
+  Status StartPeers();
+  // Says `message` (raylet.fbs) at another node in the client's name.
+  void SendFromClient(const NodeId& node, const Client& client, const Builder& message);
+  void TellPeersOwnerGone(const WorkerId& worker);
+  void RequestLeaseAt(ConnectionId connection, const Client& client, uint64_t request_id,
+                      const wire::RequestLeaseAt& message);
+  void OnPeerMessage(const NodeId& from, std::span<const uint8_t> data);
+  void OnRemoteClient(const LeaseOwner& owner, const JobId& job, const wire::Message& message);
+  void AddWhenJobIsKnown(LeaseRequest request);
+  void ForwardToClient(const NodeId& from, const WorkerId& worker, const wire::Message& message,
+                       const ipc::Frame& frame);
+  void OnPeerAlive(const NodeId& node, const pb::NodeInfo& info);
+  void OnPeerDead(const NodeId& node, const std::string& why);
+  void ConnectTo(ConnectionId connection, uint64_t request, const wire::Connect& message);
+  void Fetch(ConnectionId connection, uint64_t request, const wire::Fetch& message);
+  void FreeObjects(const wire::FreeObjects& message);
+
   // --- node_server_stop.cc ---
   void StopStep();
   void StopNow();
@@ -202,13 +230,19 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   OutputPipes pipes_;
   Zygote zygote_;
   std::unique_ptr<plasma::StoreRunner> store_;
+  std::unique_ptr<object_manager::ObjectManager> objects_;  // Null without --data-host.
   std::unique_ptr<rpc::GcsClient> gcs_;
+  uint16_t data_port_ = 0;
 
   std::unordered_map<ConnectionId, Client> clients_;
   std::unordered_map<WorkerId, ConnectionId> by_worker_;
   std::map<ActorId, HostedActor> actors_;
   std::map<ActorId, Subscription> subscriptions_;
-  std::unordered_map<std::string, std::string> functions_;  // KV namespace "fun".
+  std::set<NodeId> peers_;  // Alive, and with a port.
+  std::unordered_map<LeaseId, RemoteLease> remote_leases_;
+  std::map<std::pair<WorkerId, uint64_t>, NodeId> remote_requests_;  // Asked, not answered.
+  std::map<NodeId, std::set<WorkerId>> remote_owners_;               // Who has spoken from there.
+  std::unordered_map<std::string, std::string> functions_;           // KV namespace "fun".
   size_t function_bytes_ = 0;
   std::multimap<TimePoint, WorkerId> kills_;  // Those asked to end, or that hung up.
 

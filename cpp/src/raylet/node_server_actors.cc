@@ -12,13 +12,7 @@ void NodeServer::OnStartActor(const pb::StartActor& order) {
     SKYRAY_LOG(Warning) << "the GCS ordered an actor that is here already, or has no id; ignored";
     return;
   }
-  JobEntry entry;
-  entry.id = *job;
-  entry.config = order.job().config();
-  entry.name_space = order.job().namespace_();
-  entry.driver_node = NodeId::FromBinary(order.job().driver_node_id()).value_or(NodeId());
-  entry.driver = WorkerId::FromBinary(order.job().driver_worker_id()).value_or(WorkerId());
-  pool_.AddJob(std::move(entry));
+  AddJob(order.job());
   actors_[*actor] = {order.spec(), order.restarts(), WorkerId()};
 
   LeaseRequest request;

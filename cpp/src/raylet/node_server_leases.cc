@@ -24,8 +24,15 @@ void NodeServer::RequestLease(ConnectionId connection, const Client& client, uin
   ScheduleSoon();
 }
 
-void NodeServer::CancelLease(const Client& client, uint64_t request_id) {
-  const LeaseOwner owner{self_.id, client.worker};
+void NodeServer::CancelLeaseOf(const Client& client, uint64_t request_id) {
+  const auto there = remote_requests_.find({client.worker, request_id});
+  if (there == remote_requests_.end()) return CancelLease({self_.id, client.worker}, request_id);
+  Builder builder;
+  Finish(builder, 0, wire::CreateCancelLeaseRequest(builder, request_id));
+  SendFromClient(there->second, client, builder);
+}
+
+void NodeServer::CancelLease(const LeaseOwner& owner, uint64_t request_id) {
   if (queue_.Cancel(owner, request_id)) {
     return ReplyFailed(owner, request_id, Status(ErrorCode::Cancelled, "cancelled as asked"));
   }
@@ -39,12 +46,26 @@ void NodeServer::CancelLease(const Client& client, uint64_t request_id) {
   }
 }
 
-void NodeServer::ReturnLease(const Client& client, const wire::ReturnLease& message) {
+void NodeServer::ReturnLeaseOf(const Client& client, const wire::ReturnLease& message) {
+  const auto id = IdOf<LeaseId>(message.lease_id());
+  const auto there = id ? remote_leases_.find(*id) : remote_leases_.end();
+  if (there == remote_leases_.end()) return ReturnLease({self_.id, client.worker}, message);
+  if (there->second.owner != client.worker) return;
+  const NodeId node = there->second.node;
+  remote_leases_.erase(there);
+  Builder builder;
+  const auto lease = PutBytes(builder, id->Binary());
+  const auto node_id = PutBytes(builder, node.Binary());
+  Finish(builder, 0, wire::CreateReturnLease(builder, lease, node_id, message.worker_failed()));
+  SendFromClient(node, client, builder);
+}
+
+void NodeServer::ReturnLease(const LeaseOwner& owner, const wire::ReturnLease& message) {
   const auto id = IdOf<LeaseId>(message.lease_id());
   const Lease* lease = id ? queue_.Find(*id) : nullptr;
   // Unknown: it was lost, and the news of it is on its way to the owner.
   if (lease == nullptr || !lease->request.actor.IsNil()) return;
-  if (lease->request.owner != LeaseOwner{self_.id, client.worker}) return;
+  if (lease->request.owner != owner) return;
   EndLease(*id, message.worker_failed());
 }
 
@@ -161,12 +182,6 @@ void NodeServer::ReplySpillback(const LeaseOwner& owner, uint64_t request_id, co
   reply.add_result(wire::LeaseResult::Spillback);
   reply.add_node_id(node_id);
   SendToOwner(owner, request_id, builder, reply.Finish());
-}
-
-void NodeServer::SendToOwner(const LeaseOwner& owner, const Builder& finished) {
-  if (const ConnectionId connection = ConnectionOf(owner.worker)) {
-    server_.Send(connection, finished);
-  }
 }
 
 void NodeServer::TellInfeasible(const LeaseOutcome::Infeasible& infeasible) {

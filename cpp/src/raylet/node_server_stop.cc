@@ -55,6 +55,7 @@ void NodeServer::StopNow() {
   timer_.cancel();
   zygote_.Stop();
   server_.Stop();
+  objects_.reset();
   store_.reset();
   rmdir(options_.socket_dir().c_str());  // Stays if a worker left its socket there.
   if (on_stopped_) on_stopped_();

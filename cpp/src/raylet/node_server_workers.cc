@@ -154,6 +154,7 @@ void NodeServer::WorkerGone(const PoolWorker& worker, int status) {
       SendToOwner(request.owner, 0, builder, wire::CreateLeaseLost(builder, lease_id, info));
     }
   }
+  TellPeersOwnerGone(worker.id);
   OwnerGone({self_.id, worker.id}, "the process that owns its task has ended");
   pb::NodeEvent event;
   pb::WorkerDied& died = *event.mutable_worker_died();
@@ -203,26 +204,28 @@ void NodeServer::FinishJob(const JobId& job, const std::string& why) {
 
 void NodeServer::OnLines(const WorkerId& id, const std::vector<OutputLines>& groups) {
   const PoolWorker* worker = pool_.Find(id);
-  const ConnectionId driver = worker == nullptr ? 0 : DriverOf(worker->job);
-  ipc::Connection* connection = server_.Find(driver);
+  const JobEntry* job = worker == nullptr ? nullptr : pool_.FindJob(worker->job);
+  if (job == nullptr || job->driver.IsNil()) return;
   // A driver that does not read loses lines, not the raylet its memory.
-  if (connection == nullptr || connection->queued_bytes() > ipc::kSendQueueBytesMax) return;
+  ipc::Connection* connection = server_.Find(ConnectionOf(job->driver));
+  if (connection != nullptr && connection->queued_bytes() > ipc::kSendQueueBytesMax) return;
   for (const OutputLines& group : groups) {
     Builder builder;
     const auto name = builder.CreateString(group.name);
     const auto ip = builder.CreateString(self_.ip);
     const auto lines = builder.CreateVectorOfStrings(group.lines);
-    Send(driver, 0, builder,
-         wire::CreateLogLines(builder, name, worker->pid, ip, group.is_stderr, lines));
+    SendToOwner({job->driver_node, job->driver}, 0, builder,
+                wire::CreateLogLines(builder, name, worker->pid, ip, group.is_stderr, lines));
   }
 }
 
-void NodeServer::Notify(const JobId& job, const std::string& text, bool is_error) {
-  const ConnectionId driver = DriverOf(job);
-  if (driver == 0) return;
+void NodeServer::Notify(const JobId& job_id, const std::string& text, bool is_error) {
+  const JobEntry* job = pool_.FindJob(job_id);
+  if (job == nullptr || job->driver.IsNil()) return;
   Builder builder;
   const auto words = builder.CreateString(text);
-  Send(driver, 0, builder, wire::CreateNotice(builder, words, is_error));
+  SendToOwner({job->driver_node, job->driver}, 0, builder,
+              wire::CreateNotice(builder, words, is_error));
 }
 
 }  // namespace skyray::raylet

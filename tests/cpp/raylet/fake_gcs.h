@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A GCS for tests: it numbers jobs, keeps keys in memory, registers every actor,
-// and repeats to the test, on its loop, what the node tells.
+// A GCS for tests: it knows nodes and jobs, keeps keys in memory, registers every
+// actor, and repeats to the test, on its loop, what the nodes tell.
 //
 // Threading: gRPC's threads answer; what the test reads is changed on its loop only.
 // Ownership: owns the server; the loop must outlive it. Errors: none.
@@ -40,9 +40,10 @@ class FakeGcs final : public pb::NodeService::Service,
   std::vector<JobId> finished_jobs;
   int gets = 0;
 
+  // To every node.
   void Command(const pb::NodeCommand& command) {
     std::lock_guard lock(mutex_);
-    if (stream_ != nullptr) stream_->Write(command);
+    for (const auto& [id, stream] : streams_) stream->Write(command);
   }
   void StartActor(const pb::ActorSpec& spec) {
     pb::NodeCommand command;
@@ -59,22 +60,53 @@ class FakeGcs final : public pb::NodeService::Service,
     boost::asio::post(loop_, std::move(work));
   }
   grpc::Status Attach(Context*, Stream* stream) override {
-    pb::NodeCommand registered;
-    registered.mutable_registered();
+    pb::NodeEvent event;
+    if (!stream->Read(&event)) return grpc::Status::OK;
+    const std::string id = event.register_().node_id();
     {
       std::lock_guard lock(mutex_);
-      stream_ = stream;
+      pb::NodeCommand registered;
+      registered.mutable_registered();
       stream->Write(registered);
+      streams_[id] = stream;
+      nodes_[id] = event.register_();
+      for (const auto& [other, info] : nodes_) Tell(stream, info);
+      Broadcast(nodes_[id]);
     }
-    pb::NodeEvent event;
-    while (stream->Read(&event)) OnLoop([this, event] { events.push_back(event); });
+    while (stream->Read(&event)) {
+      OnLoop([this, event] { events.push_back(event); });
+      if (!event.has_resources()) continue;
+      std::lock_guard lock(mutex_);
+      *nodes_[id].mutable_available() = event.resources().available();
+      nodes_[id].set_version(event.resources().version());
+      Broadcast(nodes_[id]);
+    }
     std::lock_guard lock(mutex_);
-    stream_ = nullptr;
+    streams_.erase(id);
+    nodes_[id].set_alive(false);
+    nodes_[id].set_death_reason("it left");
+    Broadcast(nodes_[id]);
     return grpc::Status::OK;
   }
-  grpc::Status AddJob(Context*, const pb::AddJobRequest*, pb::AddJobReply* reply) override {
+  static void Tell(Stream* stream, const pb::NodeInfo& info) {
+    pb::NodeCommand command;
+    *command.mutable_node() = info;
+    stream->Write(command);
+  }
+  void Broadcast(const pb::NodeInfo& info) {
+    for (const auto& [id, stream] : streams_) Tell(stream, info);
+  }
+  grpc::Status AddJob(Context*, const pb::AddJobRequest* request, pb::AddJobReply* reply) override {
     std::lock_guard lock(mutex_);
-    reply->set_job_id(std::string(JobIdFromInt(++last_job_).Binary()));
+    jobs_.push_back(request->job());
+    const JobId id = JobIdFromInt(static_cast<uint32_t>(jobs_.size()));
+    jobs_.back().set_job_id(std::string(id.Binary()));
+    reply->set_job_id(jobs_.back().job_id());
+    return grpc::Status::OK;
+  }
+  grpc::Status GetJobs(Context*, const pb::GetJobsRequest*, pb::GetJobsReply* reply) override {
+    std::lock_guard lock(mutex_);
+    for (const pb::JobInfo& job : jobs_) *reply->add_jobs() = job;
     return grpc::Status::OK;
   }
   grpc::Status FinishJob(Context*, const pb::FinishJobRequest* request,
@@ -103,8 +135,9 @@ class FakeGcs final : public pb::NodeService::Service,
 
   boost::asio::io_context& loop_;
   std::mutex mutex_;
-  Stream* stream_ = nullptr;
-  uint32_t last_job_ = 0;
+  std::map<std::string, Stream*> streams_;
+  std::map<std::string, pb::NodeInfo> nodes_;
+  std::vector<pb::JobInfo> jobs_;
   std::map<std::string, std::string> keys_;
   std::unique_ptr<grpc::Server> server_;
 };
