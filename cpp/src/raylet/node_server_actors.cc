@@ -6,6 +6,7 @@
 namespace skyray::raylet {
 
 void NodeServer::OnStartActor(const pb::StartActor& order) {
+  ++starts_seen_;
   const auto actor = ActorId::FromBinary(order.spec().actor_id());
   const auto job = JobId::FromBinary(order.spec().job_id());
   if (!actor || !job || actors_.contains(*actor)) {

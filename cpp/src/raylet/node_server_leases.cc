@@ -233,6 +233,8 @@ void NodeServer::ReportResources() {
   report.set_version(++report_version_);
   CopyResources(ledger_.available(), report.mutable_available());
   report.set_pending_leases(queue_.waiting_count());
+  // What was ordered has been granted by now, or finds no room.
+  report.set_starts_seen(starts_seen_);
   gcs_->SendEvent(std::move(event));
 }
 
