@@ -13,8 +13,7 @@ namespace {
 namespace wire = fb::transfer;
 
 constexpr uint32_t kAnswerBytesMax = 64 << 10;
-// An object that a process of this node creates itself, while we wanted to fetch
-// it, is awaited so long.
+// An object that a process of this node is creating itself is awaited so long.
 constexpr int64_t kLocalSealTimeoutMs = 10000;
 
 template <class Table>
@@ -61,15 +60,24 @@ void ObjectPuller::Pull(const ObjectId& object, const std::vector<NodeId>& nodes
   for (const NodeId& node : nodes) {
     if (node != self_) others.push_back(node);
   }
-  // Asked first: it may have been made or fetched here in the meantime.
-  store_.Contains(object, [this, token = std::weak_ptr<int>(alive_), object, size_bytes,
-                           others = std::move(others), done = std::move(done)](bool here) {
-    if (token.expired()) return;
-    if (here) return done(Status());
-    const uint64_t request = next_request_++;
-    waiting_.emplace(request, done);
-    Perform(pulls_.Want(request, object, others, size_bytes));
-  });
+  if (pulls_.Wants(object)) return Want(object, others, size_bytes, std::move(done));
+  // Asked first: it may have been made here, or be about to be sealed.
+  store_.PinCreated(
+      object, kLocalSealTimeoutMs,
+      [this, token = std::weak_ptr<int>(alive_), object, size_bytes, others = std::move(others),
+       done = std::move(done)](const std::optional<plasma::PinnedObject>& pinned) {
+        if (token.expired()) return;
+        if (!pinned) return Want(object, others, size_bytes, done);
+        store_.Unpin(object);
+        done(Status());
+      });
+}
+
+void ObjectPuller::Want(const ObjectId& object, const std::vector<NodeId>& nodes,
+                        uint64_t size_bytes, Done done) {
+  const uint64_t request = next_request_++;
+  waiting_.emplace(request, std::move(done));
+  Perform(pulls_.Want(request, object, nodes, size_bytes));
 }
 
 void ObjectPuller::NodeDead(const NodeId& node) {

@@ -48,6 +48,8 @@ class ObjectPuller {
     bool creating = false;              // The store has been asked for room.
   };
 
+  void Want(const ObjectId& object, const std::vector<NodeId>& nodes, uint64_t size_bytes,
+            Done done);
   void Perform(PullSteps steps);
   void Start(const PullStart& start);
   PeerLink& LinkTo(const NodeId& node);

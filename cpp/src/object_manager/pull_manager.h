@@ -59,6 +59,8 @@ class PullManager {
   // No other node would help (the store here is full).
   PullSteps Abandon(TransferId transfer, const Status& why);
 
+  // Whether it is being fetched, or queued.
+  bool Wants(const ObjectId& object) const { return pulls_.contains(object); }
   size_t waiting() const { return queue_.size(); }
   size_t active() const { return transfers_.size(); }
 

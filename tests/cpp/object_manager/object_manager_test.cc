@@ -122,7 +122,7 @@ TEST_F(ObjectManagerTest, SmallAndEmptyObjectsArriveToo) {
 
 TEST_F(ObjectManagerTest, WhatIsHereAlreadyIsNotFetched) {
   const ObjectId id = plasma::PutText(*here.store.Connect(), owner, "mine");
-  EXPECT_TRUE(Pull(id, {}).ok());
+  EXPECT_TRUE(Pull(id, {here.id}).ok());
 }
 
 TEST_F(ObjectManagerTest, ManyPullsAtOnceAllArrive) {
