@@ -7,10 +7,11 @@ Failures are raised as the exceptions that ``Hooks.error`` makes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict, type_check_only
 
 from typing_extensions import Self  # Only read by type checkers.
 
+@type_check_only
 class BaseID:
     SIZE: ClassVar[int]
     def __init__(self, binary: bytes) -> None: ...
@@ -74,6 +75,7 @@ class ObjectRef:
 
 def set_object_ref_type(cls: type[ObjectRef]) -> None: ...
 
+@type_check_only
 class Hooks:
     """Python functions the core calls; an object with these methods is given to
     :func:`connect`. (Not a runtime class of the extension.)"""

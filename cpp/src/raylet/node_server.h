@@ -253,7 +253,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   uint64_t reported_ledger_ = 0;
   uint64_t report_version_ = 0;
   uint64_t starts_seen_ = 0;  // StartActor orders of the GCS, obeyed or not.
-  int zygote_failures_ = 0;  // In a row, before it was ready.
+  int zygote_failures_ = 0;   // In a row, before it was ready.
   bool stopping_ = false;
   bool kill_sent_ = false;
   bool stopped_ = false;
