@@ -100,6 +100,37 @@ bool SerializeBoth(PyObject* args, PyObject* kwargs, Serialized& serialized) {
   return both && serialized.From(both.get());
 }
 
+// The exception that is set says why the arguments cannot be pickled: makes it
+// say which of them.
+void NameCulprit(PyObject* args, PyObject* kwargs) {
+  if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) return;
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  const auto fails = [](PyObject* argument) {
+    Serialized alone;
+    return !alone.From(argument);
+  };
+  const auto rename = [&](PyObject* name) {
+    PyObject *inner_type, *inner, *inner_traceback;
+    PyErr_Fetch(&inner_type, &inner, &inner_traceback);
+    PyErr_Format(PyExc_TypeError, "argument %R of the call: %S", name, inner);
+    for (PyObject* old : {inner_type, inner, inner_traceback, type, value, traceback}) {
+      Py_XDECREF(old);
+    }
+  };
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
+    if (!fails(PyTuple_GET_ITEM(args, i))) continue;
+    const PyRef position(PyLong_FromSsize_t(i));
+    return rename(position.get());
+  }
+  PyObject *name, *argument;
+  Py_ssize_t at = 0;
+  while (kwargs != nullptr && PyDict_Next(kwargs, &at, &name, &argument)) {
+    if (fails(argument)) return rename(name);
+  }
+  PyErr_Restore(type, value, traceback);
+}
+
 bool PackGeneral(PyObject* args, PyObject* kwargs, CallArguments& out) {
   const auto take_ref = [&](PyObject* value, int32_t position, std::string key) {
     if (!IsObjectRef(value)) return 0;
@@ -112,7 +143,10 @@ bool PackGeneral(PyObject* args, PyObject* kwargs, CallArguments& out) {
   };
   {
     Serialized serialized;
-    if (!SerializeBoth(args, kwargs, serialized)) return false;
+    if (!SerializeBoth(args, kwargs, serialized)) {
+      NameCulprit(args, kwargs);
+      return false;
+    }
     const PayloadParts parts = serialized.Parts();
     const uint64_t bytes = parts.Bytes();
     if (bytes <= kInProcessBytesMax) {

@@ -86,6 +86,7 @@ Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
   Actor* existing = GetActor(ToId<ActorId>(created->existing()->actor_id()));
   Lock lock(gateway_.mutex());
   actor->ours = false;
+  if (actor->creation_task != nullptr) FinishTask(std::exchange(actor->creation_task, nullptr));
   OnActorUpdate(*created->existing());
   gateway_.FlushDirty(lock);
   return CreatedActor{existing, HandleOf(*created->existing())};

@@ -202,6 +202,11 @@ void Gateway::Notify(Waiter* waiter) {
   if (!thread->leading) thread->wake.notify_one();
 }
 
+void Gateway::Defer(std::function<void()> work) {
+  deferred_.push_back(std::move(work));
+  if (sleeping_) Kick();
+}
+
 void Gateway::RunDeferred(Lock& lock) {
   while (!deferred_.empty()) {
     auto work = std::move(deferred_);
@@ -220,6 +225,9 @@ void Gateway::WakeForTimer() {
 
 WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot,
                          const std::function<bool()>& interrupted) {
+  // What this thread, or one before it, has left to be sent: it may be what the
+  // answer depends on, and a follower sends nothing.
+  if (!dirty_.empty()) FlushDirty(lock);
   if (waiter.done()) return WaitResult::Done;
   // The I/O thread is asked to step down; among waiters the first to come leads.
   bool counted = false;
@@ -325,20 +333,15 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
       timer_at_ns_ = handler_.OnTimer(now);
       continue;
     }
-    const int64_t wake_at = std::min({deadline_ns, flush_at_ns_, timer_at_ns_});
     if (look_first && !keep_hot->closed && !keep_hot->paused) {
-      look_first = false;
       lock.unlock();
-      const bool got = PollHot(*keep_hot);
+      look_first = PollHot(*keep_hot);
       lock.lock();
-      if (got) {
-        Deliver(lock, *keep_hot, true);
-        look_first = true;
-        continue;
-      }
-      if (waiter->done()) continue;
+      if (look_first) Deliver(lock, *keep_hot, true);
+      continue;  // Much may have changed while the mutex was free.
     }
     if (!dirty_.empty() && flush_at_ns_ == INT64_MAX) continue;
+    const int64_t wake_at = std::min({deadline_ns, flush_at_ns_, timer_at_ns_});
     sleeping_ = true;
     lock.unlock();
     Sleep(wake_at);

@@ -85,8 +85,8 @@ class Gateway {
   void MarkDirty(Channel& channel);
   void FlushDirty(Lock& lock);
   void Notify(Waiter* waiter);
-  // Runs after the mutex has been let go.
-  void Defer(std::function<void()> work) { deferred_.push_back(std::move(work)); }
+  // Runs soon, on the thread that leads, without the mutex.
+  void Defer(std::function<void()> work);
   void RunDeferred(Lock& lock);
   // OnTimer is to be called again (from any thread).
   void WakeForTimer();
