@@ -2,8 +2,74 @@
 
 from __future__ import annotations
 
-from . import exceptions
+from . import actor, exceptions
+from ._core import (
+    ActorID,
+    FunctionID,
+    JobID,
+    NodeID,
+    ObjectID,
+    PlacementGroupID,
+    TaskID,
+    UniqueID,
+    WorkerID,
+)
+from ._version import __version__
+from .api import (
+    available_resources,
+    cluster_resources,
+    get,
+    get_actor,
+    get_gpu_ids,
+    init,
+    is_initialized,
+    kill,
+    method,
+    nodes,
+    put,
+    remote,
+    shutdown,
+    wait,
+)
+from .object_ref import ObjectRef
+from .runtime_context import get_runtime_context
 
-__version__ = "0.1.0"
+__all__ = [
+    "ActorID",
+    "FunctionID",
+    "JobID",
+    "NodeID",
+    "ObjectID",
+    "ObjectRef",
+    "PlacementGroupID",
+    "TaskID",
+    "UniqueID",
+    "WorkerID",
+    "__version__",
+    "actor",
+    "available_resources",
+    "cluster_resources",
+    "exceptions",
+    "get",
+    "get_actor",
+    "get_gpu_ids",
+    "get_runtime_context",
+    "init",
+    "is_initialized",
+    "kill",
+    "method",
+    "nodes",
+    "put",
+    "remote",
+    "shutdown",
+    "util",
+    "wait",
+]
 
-__all__ = ["__version__", "exceptions"]
+
+def __getattr__(name: str) -> object:
+    if name == "util":  # On first use: most programs do without.
+        import importlib
+
+        return importlib.import_module(".util", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -192,7 +192,7 @@ OPTIONS: list[tuple[str, Option]] = [
         "max_task_retries",
         Option(ACTOR, types=_OptionalInt, default=0, check=_count("max_task_retries", True)),
     ),
-    ("max_concurrency", Option(ACTOR, types=_OptionalInt, check=_count("max_concurrency", False))),
+    ("max_concurrency", _later(ACTOR, types=_OptionalInt, default=1)),
     ("lifetime", Option(ACTOR, types=_OptionalStr, check=_lifetime)),
     ("namespace", Option(ACTOR, types=_OptionalStr, check=_not_empty("Actor namespace"))),
     ("get_if_exists", Option(ACTOR, types=bool, default=False)),

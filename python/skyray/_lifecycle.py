@@ -1,0 +1,246 @@
+"""How a process comes to be part of a cluster, and leaves it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import _worker
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._node import Head
+
+ADDRESS_VARIABLE = "SKYRAY_ADDRESS"
+AUTO_INIT_VARIABLE = "SKYRAY_ENABLE_AUTO_CONNECT"
+
+
+class RayContext(Mapping[str, Any]):
+    """What ``init`` returns: facts about the cluster by name; ``with`` shuts it down."""
+
+    dashboard_url: str | None = None
+
+    def __init__(self, address_info: dict[str, Any]) -> None:
+        self.address_info = address_info
+        self.python_version = ".".join(map(str, sys.version_info[:3]))
+        self.ray_version = __version__
+        self.ray_commit = ""
+
+    def __getitem__(self, key: str) -> Any:
+        return self.address_info[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.address_info)
+
+    def __len__(self) -> int:
+        return len(self.address_info)
+
+    def __enter__(self) -> RayContext:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    def __repr__(self) -> str:
+        facts = {"address": self["address"], "session_dir": self["session_dir"]}
+        return f"RayContext({', '.join(f'{name}={fact!r}' for name, fact in facts.items())})"
+
+    def disconnect(self) -> None:
+        """Leaves the cluster, as ``shutdown`` does."""
+        shutdown()
+
+
+def ensure_connected() -> _worker.Connection:
+    """This process's connection; a cluster of its own if there is none."""
+    connection = _worker.current()
+    if connection is not None:
+        return connection
+    if os.environ.get(AUTO_INIT_VARIABLE) == "0":
+        from .exceptions import RaySystemError
+
+        raise RaySystemError(
+            f"skyray has not been started in this process, and {AUTO_INIT_VARIABLE}=0 says that "
+            "it must not start by itself. Call skyray.init() first."
+        )
+    from .api import init
+
+    init()
+    connection = _worker.current()
+    assert connection is not None
+    return connection
+
+
+def start(
+    *,
+    address: str | None,
+    node_options: dict[str, Any],
+    namespace: str | None,
+    runtime_env: dict[str, Any] | None,
+    log_to_driver: bool,
+) -> RayContext:
+    """Starts a cluster or joins one; see ``skyray.init``.
+
+    Args:
+        address: None or "local" for a new one, "auto", or a session directory.
+        node_options: of ``NodeOptions``, as given; those that are None included.
+        namespace: of the names of actors; None: one of this job's own.
+        runtime_env: of the job.
+        log_to_driver: whether workers' output is shown here.
+
+    Raises:
+        ValueError, TypeError: an argument that cannot be.
+        ConnectionError: there is no such cluster.
+        RuntimeError: a daemon did not start; with the end of its log.
+    """
+    import json
+
+    address = address or os.environ.get(ADDRESS_VARIABLE) or "local"
+    config = json.dumps(_job_config(runtime_env or {}))
+    head: Head | None = None
+    if address == "local":
+        from ._node import Head as NewHead
+        from ._node import NodeOptions
+
+        head = NewHead(NodeOptions(**node_options))
+        # While the daemons start, what the first call needs anyway.
+        from . import _serialization  # noqa: F401
+
+        assert head.raylet is not None
+        head.wait_ready()
+        session_dir, raylet_socket = head.session_dir, head.raylet.socket
+    else:
+        given = sorted(name for name, value in node_options.items() if value is not None)
+        given = [name for name in given if name not in ("node_ip", "node_name")]
+        if given:
+            raise ValueError(
+                f"When connecting to an existing cluster, {' and '.join(given)} must not be "
+                "provided: its nodes have been started. Leave them out, or start a cluster of "
+                'your own with init(address="local").'
+            )
+        session_dir, raylet_socket = _find_session(address)
+    if namespace is None:
+        namespace = _random_namespace()
+    try:
+        connection = _worker.connect_driver(
+            raylet_socket=raylet_socket,
+            job_config=config,
+            namespace=namespace,
+            log_to_driver=log_to_driver,
+            head=head,
+        )
+    except BaseException:
+        if head is not None:
+            head.stop()
+        raise
+    _register_at_exit()
+    connection.context = _context(connection, session_dir, raylet_socket)
+    return connection.context
+
+
+def shutdown() -> None:
+    """Leaves the cluster, and ends it if this process started it."""
+    connection = _worker.disconnect()
+    if connection is not None and connection.head is not None and connection.pid == os.getpid():
+        connection.head.stop()
+
+
+def _find_session(address: str) -> tuple[str, str]:
+    """(session directory, a raylet's socket) of a cluster that runs here."""
+    from . import _session
+
+    if address == "auto":
+        live = _session.live_sessions()
+        if len(live) != 1:
+            found = f"{len(live)} of yours run here: {', '.join(live)}" if live else "none of yours"
+            raise ConnectionError(
+                f'address="auto" wants exactly one cluster on this machine, but there is {found}. '
+                f"Start one with init(), or give the session directory as address or in "
+                f"{ADDRESS_VARIABLE}."
+            )
+        session_dir = live[0]
+    elif os.path.isdir(address):
+        session_dir = os.path.abspath(address)
+        if os.stat(session_dir).st_uid != os.getuid():
+            raise ConnectionError(
+                f"The session {session_dir} belongs to uid {os.stat(session_dir).st_uid}, and this "
+                f"is uid {os.getuid()}."
+            )
+    else:
+        raise ConnectionError(
+            f"There is no cluster at address={address!r}. This version of skyray connects to "
+            'clusters on this machine: give a session directory, "auto", or "local" for a new one.'
+        )
+    for entry in sorted(os.listdir(session_dir)):
+        socket = os.path.join(session_dir, entry, "raylet.sock")
+        if entry.startswith("n-") and os.path.exists(socket):
+            return session_dir, socket
+    raise ConnectionError(f"No node of the cluster in {session_dir} runs any more.")
+
+
+def _job_config(runtime_env: dict[str, Any]) -> dict[str, Any]:
+    """What the job's workers take over from this process."""
+    known = {"env_vars"}
+    unknown = sorted(set(runtime_env) - known)
+    if unknown:
+        raise NotImplementedError(
+            f"runtime_env has {unknown}, and this version of skyray knows {sorted(known)}. "
+            "Workers see the files and packages of the driver anyway."
+        )
+    variables = runtime_env.get("env_vars") or {}
+    for name, value in variables.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(
+                "runtime_env['env_vars'] must be of type Dict[str, str], got "
+                f"{type(name).__name__}: {type(value).__name__} for {name!r}"
+            )
+    cwd = os.getcwd()
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__file__", None)
+    paths = [os.path.abspath(path) if path else cwd for path in sys.path]
+    if script and os.path.dirname(os.path.abspath(script)) not in paths:
+        paths.insert(0, os.path.dirname(os.path.abspath(script)))
+    return {"sys_path": paths, "cwd": cwd, "env_vars": variables}
+
+
+def _random_namespace() -> str:
+    digits = os.urandom(16).hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _context(connection: _worker.Connection, session_dir: str, raylet_socket: str) -> RayContext:
+    info = connection.info
+    folder = os.path.dirname(raylet_socket)
+    return RayContext(
+        {
+            "node_ip_address": info["node_ip"],
+            "redis_address": None,
+            "object_store_address": os.path.join(folder, "store.sock"),
+            "raylet_socket_name": raylet_socket,
+            "webui_url": None,
+            "session_dir": session_dir,
+            "metrics_export_port": None,
+            "gcs_address": info["gcs_address"],
+            "address": session_dir,
+            "node_id": info["node_id"].hex(),
+        }
+    )
+
+
+_registered = False
+
+
+def _register_at_exit() -> None:
+    global _registered
+    if not _registered:
+        _registered = True
+        atexit.register(shutdown)

@@ -1,0 +1,176 @@
+"""The one connection that a process has to the cluster, and what the core asks of Python.
+
+All state of the package that changes is here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Callable
+
+from . import _core
+from ._error_codes import error_for
+
+if TYPE_CHECKING:
+    from ._lifecycle import RayContext
+    from ._node import Head
+
+_CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+
+
+class Connection:
+    """What this process knows about its connection.
+
+    Attributes:
+        info: of the node, the job and this process.
+        namespace: of the names of actors.
+        is_worker: not a driver.
+        head: the daemons that this process started itself, if it did.
+        context: what ``init`` returned; None in a worker.
+        exported: functions and classes that the cluster has got from here, by id.
+    """
+
+    def __init__(
+        self, info: _core.ConnectInfo, namespace: str, *, is_worker: bool, head: Head | None
+    ) -> None:
+        self.info = info
+        self.namespace = namespace
+        self.is_worker = is_worker
+        self.head = head
+        self.pid = os.getpid()
+        self.context: RayContext | None = None
+        self.exported: set[bytes] = set()
+
+
+_current: Connection | None = None
+
+
+def current() -> Connection | None:
+    """This process's connection, if it has one."""
+    return _current
+
+
+def connect_driver(
+    *, raylet_socket: str, job_config: str, namespace: str, log_to_driver: bool, head: Head | None
+) -> Connection:
+    """Joins the cluster as a driver: the start of a job."""
+    return _connect(
+        raylet_socket, None, job_config, namespace, head=head, log_to_driver=log_to_driver
+    )
+
+
+def connect_worker(
+    *, raylet_socket: str, worker_id: bytes, job_config: str, namespace: str
+) -> Connection:
+    """Joins the cluster as the worker that the raylet knows as ``worker_id``."""
+    return _connect(raylet_socket, worker_id, job_config, namespace, head=None, log_to_driver=False)
+
+
+def disconnect() -> Connection | None:
+    """Leaves the cluster; the connection that was."""
+    global _current
+    left, _current = _current, None
+    if left is not None:
+        _core.disconnect()
+    return left
+
+
+def _connect(
+    raylet_socket: str,
+    worker_id: bytes | None,
+    job_config: str,
+    namespace: str,
+    *,
+    head: Head | None,
+    log_to_driver: bool,
+) -> Connection:
+    global _current
+    is_worker = worker_id is not None
+    hooks = Hooks(log_to_driver)
+    entrypoint = " ".join(sys.argv) if not is_worker else ""
+    info = _core.connect(
+        raylet_socket, not is_worker, worker_id, job_config, namespace, entrypoint, hooks
+    )
+    hooks.node_ip = info["node_ip"]
+    _current = Connection(info, namespace, is_worker=is_worker, head=head)
+    return _current
+
+
+def export(code: Any, name: str) -> bytes:
+    """Gives a function or class to the cluster; its id.
+
+    Raises:
+        TypeError: it cannot be pickled.
+    """
+    import hashlib
+
+    from ._serialization import dump_code
+
+    blob = dump_code(code, name)
+    code_id = hashlib.blake2b(blob, digest_size=28).digest()
+    assert _current is not None
+    if code_id not in _current.exported:
+        _core.export_function(code_id, blob)
+        _current.exported.add(code_id)
+    return code_id
+
+
+class Hooks:
+    """What the core calls; see ``_core.pyi``."""
+
+    def __init__(self, log_to_driver: bool) -> None:
+        from . import _serialization
+
+        self.serialize = _serialization.serialize
+        self.deserialize = _serialization.deserialize
+        self.load_task_error = _serialization.load_task_error
+        self.load_function = _load_function
+        self.error: Callable[[int, str, str], BaseException] = error_for
+        self.node_ip = ""
+        self._dump_task_error = _serialization.dump_task_error
+        self._log_to_driver = log_to_driver
+
+    def task_error(self, error: BaseException, name: str) -> bytes:
+        actor_id = _core.context()["actor_id"]
+        in_actor = actor_id.count(b"\xff") != len(actor_id)
+        return self._dump_task_error(
+            error, name, self.node_ip, actor_id.hex() if in_actor else None, None
+        )
+
+    def set_accelerators(self, gpu_ids: list[str]) -> None:
+        os.environ[_CUDA_VISIBLE_DEVICES] = ",".join(gpu_ids)
+
+    def on_log(self, name: str, pid: int, node_ip: str, is_stderr: bool, lines: list[str]) -> None:
+        if not self._log_to_driver:
+            return
+        stream = sys.stderr if is_stderr else sys.stdout
+        elsewhere = f", ip={node_ip}" if node_ip != self.node_ip else ""
+        label = f"({name or 'worker'} pid={pid}{elsewhere})"
+        if stream.isatty():
+            label = f"\x1b[36m{label}\x1b[0m"
+        print("\n".join(f"{label} {line}" for line in lines), file=stream, flush=True)
+
+    def on_notice(self, text: str, is_error: bool) -> None:
+        print(f"skyray: {text}", file=sys.stderr, flush=True)
+
+
+def _load_function(blob: bytes) -> Any:
+    from ._serialization import load_code
+
+    code = load_code(blob)
+    if isinstance(code, type):
+        from ._actor_methods import with_built_in_methods
+
+        return with_built_in_methods(code)
+    return code
+
+
+def _forget_in_child() -> None:
+    global _current
+    if _current is not None:
+        _current = None
+        _core.after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,90 @@
+"""A worker process, from its fork to its end."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import json
+import os
+import sys
+from typing import Any
+
+from . import _core, _worker
+
+
+def main(order: dict[str, Any]) -> int:
+    """Works for one job until told to end; the exit code.
+
+    Args:
+        order: the raylet's message to the zygote (docs/design/001-processes.md).
+    """
+    sys.stdout = _NamedStream(1)
+    sys.stderr = _NamedStream(2)
+    os.environ.update(order.get("env") or {})
+    _take_job_config(json.loads(order.get("job_config") or "{}"))
+    _reseed()
+    _worker.connect_worker(
+        raylet_socket=order["raylet_socket"],
+        worker_id=bytes.fromhex(order["worker_id"]),
+        job_config=order.get("job_config") or "{}",
+        namespace=order.get("namespace") or "",
+    )
+    try:
+        _core.run_worker()
+        # What the user's code registered; threads of theirs are not waited for.
+        atexit._run_exitfuncs()
+    except SystemExit as request:
+        return _exit_code(request)
+    finally:
+        _core.disconnect()
+    return 0
+
+
+def _exit_code(request: SystemExit) -> int:
+    if request.code is None or isinstance(request.code, int):
+        return request.code or 0
+    print(request.code, file=sys.stderr)
+    return 1
+
+
+def _take_job_config(config: dict[str, Any]) -> None:
+    """Makes imports, files and variables look as they do at the driver."""
+    os.environ.update(config.get("env_vars") or {})
+    paths = config.get("sys_path")
+    if paths:
+        sys.path[:] = paths + [path for path in sys.path if path not in paths]
+    if config.get("cwd"):
+        try:
+            os.chdir(config["cwd"])
+        except OSError as error:
+            print(f"The driver's directory cannot be entered: {error}", file=sys.stderr)
+    sys.argv[:] = [""]
+
+
+def _reseed() -> None:
+    """Children of one zygote must not all draw the same numbers. (``random`` sees to itself.)"""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+class _NamedStream(io.TextIOWrapper):
+    """Says whose output follows whenever that changes: a line ``\\x01name:<name>``."""
+
+    def __init__(self, fd: int) -> None:
+        raw = io.FileIO(fd, "w", closefd=False)
+        super().__init__(
+            io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+        self._name = ""
+        self._at_line_start = True
+
+    def write(self, text: str) -> int:
+        name = _core.current_task_name()
+        if name != self._name and text:
+            start = "" if self._at_line_start else "\n"
+            super().write(f"{start}\x01name:{name}\n")
+            self._name = name
+        if text:
+            self._at_line_start = text[-1] == "\n"
+        return super().write(text)

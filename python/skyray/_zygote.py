@@ -1,0 +1,224 @@
+"""The warm process from which a raylet's workers are forked: python -m skyray._zygote --fd N.
+
+It has imported what every worker needs and nothing of the user's, runs one thread,
+and does three things: fork, reap, report (docs/design/001-processes.md). A child
+goes on in :mod:`skyray._worker_main`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections import deque
+from typing import Any, NoReturn
+
+_HEADER = struct.Struct("<IHH")  # Body's length, kind, number of descriptors.
+_KIND = 100
+_BODY_BYTES_MAX = 16 << 20
+_FDS_MAX = 16
+_PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Closed(Exception):
+    """The raylet is gone."""
+
+
+class Channel:
+    """Frames of JSON over the socket pair with the raylet."""
+
+    def __init__(self, fd: int) -> None:
+        self.socket = socket.socket(fileno=fd)
+        self._bytes = bytearray()
+        self._fds: deque[int] = deque()
+
+    def send(self, message: dict[str, Any]) -> None:
+        body = json.dumps(message).encode()
+        try:
+            self.socket.sendall(_HEADER.pack(len(body), _KIND, 0) + body)
+        except OSError as error:
+            raise Closed from error
+
+    def receive(self) -> list[tuple[dict[str, Any], list[int]]]:
+        """Reads once; the messages that are complete now, each with its descriptors.
+
+        Raises:
+            Closed: the raylet closed its end, or does not speak this protocol.
+        """
+        data, ancillary, _, _ = self.socket.recvmsg(
+            1 << 16, socket.CMSG_SPACE(_FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, raw in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                self._fds.extend(struct.unpack(f"{len(raw) // 4}i", raw[: len(raw) // 4 * 4]))
+        if not data:
+            raise Closed
+        self._bytes += data
+        messages = []
+        while len(self._bytes) >= _HEADER.size:
+            length, kind, fds = _HEADER.unpack_from(self._bytes)
+            if kind != _KIND or length > _BODY_BYTES_MAX or fds > _FDS_MAX:
+                raise Closed
+            end = _HEADER.size + length
+            if len(self._bytes) < end:
+                break
+            if len(self._fds) < fds:
+                raise Closed
+            message = json.loads(self._bytes[_HEADER.size : end])
+            del self._bytes[:end]
+            messages.append((message, [self._fds.popleft() for _ in range(fds)]))
+        return messages
+
+    def abandon(self) -> None:
+        """In a forked child: lets go of what is the zygote's."""
+        self.socket.close()
+        for fd in self._fds:
+            os.close(fd)
+
+
+class Zygote:
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._pid = os.getpid()
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Serves the raylet until it is gone."""
+        self._channel.send({"event": "ready", "pid": self._pid})
+        poll = select.poll()
+        poll.register(self._channel.socket, select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._woken:
+                    os.read(self._woken, 4096)
+                    self._reap()
+                else:
+                    # All of a read before the first fork: a child must not find
+                    # another's descriptors among its own.
+                    for message, fds in self._channel.receive():
+                        self._serve(message, fds)
+
+    def _serve(self, order: dict[str, Any], fds: list[int]) -> None:
+        worker_id = order.get("worker_id", "")
+        if order.get("op") != "fork" or len(fds) != 2:
+            message = f"the zygote does not understand {order.get('op')!r} with {len(fds)} fds"
+            self._report_failure(worker_id, message, fds)
+            return
+        try:
+            pid = os.fork()
+        except OSError as error:
+            message = f"fork failed: {error.strerror} (errno {error.errno}); is there a limit on "
+            message += "processes (ulimit -u, pids.max) or memory?"
+            self._report_failure(worker_id, message, fds)
+            return
+        if pid == 0:
+            self._become_worker(order, fds)
+        for fd in fds:
+            os.close(fd)
+        self._channel.send({"event": "forked", "worker_id": worker_id, "pid": pid})
+
+    def _report_failure(self, worker_id: str, message: str, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+        self._channel.send({"event": "fork_failed", "worker_id": worker_id, "message": message})
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._channel.send({"event": "exited", "pid": pid, "status": status})
+
+    def _become_worker(self, order: dict[str, Any], fds: list[int]) -> NoReturn:
+        code = 1
+        try:
+            _die_with_parent(self._pid)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.setsid()  # A group of its own, with what the user's code starts.
+            os.close(self._woken)
+            os.close(self._wake)
+            self._channel.abandon()
+            _replace_stdio(*fds)
+            gc.enable()
+            from . import _worker_main
+
+            code = _worker_main.main(order)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+
+
+def _die_with_parent(parent: int) -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # It died before it could be told.
+        os._exit(1)
+
+
+def _replace_stdio(stdout: int, stderr: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for fd, target in ((null, 0), (stdout, 1), (stderr, 2)):
+        os.dup2(fd, target)
+        os.close(fd)
+
+
+def _warm_up() -> None:
+    """Imports what workers need, so that they are born with it."""
+    import importlib
+
+    for name in ("_core", "_worker_main", "_serialization", "_worker", "api", "actor"):
+        importlib.import_module(f"skyray.{name}")
+    for name in ("numpy", "numpy.random", "random", "asyncio"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass  # numpy is the user's choice.
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2 or arguments[0] != "--fd" or not arguments[1].isdigit():
+        print("usage: python -m skyray._zygote --fd N (started by a raylet)", file=sys.stderr)
+        return 2
+    if sys.path and sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]  # "-m" put it there; nothing of the user's belongs into a zygote.
+    _die_with_parent(os.getppid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = Channel(int(arguments[1]))
+    os.set_inheritable(channel.socket.fileno(), False)
+    _warm_up()
+    # What is alive now lives as long as the process: no collection has to look at
+    # it, and so to copy the pages it is on, in any child.
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    try:
+        Zygote(channel).run()
+    except Closed:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,290 @@
+"""Classes whose instances live in a worker process of their own."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, Callable, NoReturn
+
+from . import _core
+from ._actor_methods import BUILT_IN
+from ._lifecycle import ensure_connected
+from ._worker import current, export
+from .options import ACTOR, METHOD, resources_of, scheduling_of, validate_options, value_of
+
+__all__ = [
+    "ActorClass",
+    "ActorClassInheritanceException",
+    "ActorHandle",
+    "ActorMethod",
+    "exit_actor",
+    "method",
+]
+
+_METHOD_OPTIONS = "__skyray_method_options__"
+
+
+class ActorClassInheritanceException(TypeError):
+    """A class was derived from an actor class."""
+
+
+def method(*args: Any, **options: Any) -> Any:
+    """Sets options of an actor's method: ``@method(num_returns=2)``.
+
+    Raises:
+        ValueError: no such option, or a value outside of its range.
+        TypeError: a value of the wrong type.
+        NotImplementedError: an option that only a later version knows.
+        AssertionError: no option at all.
+    """
+    used_well = bool(options) and not args
+    assert used_well, (
+        "The @skyray.method decorator must be applied using at least one of the arguments "
+        "'num_returns' and 'enable_task_events', for example '@skyray.method(num_returns=2)'."
+    )
+    validate_options(METHOD, options, in_options=False)
+
+    def annotate(function: Callable[..., Any]) -> Callable[..., Any]:
+        setattr(function, _METHOD_OPTIONS, options)
+        return function
+
+    return annotate
+
+
+class ActorMethod:
+    """One method of one actor.
+
+    Attributes:
+        remote: ``remote(*args, **kwargs)`` queues a call and returns an ObjectRef at
+            once; a list of them if ``num_returns`` is above 1, None if it is 0.
+            One caller's calls run in the order in which it makes them.
+    """
+
+    __slots__ = ("_core", "_name", "_num_returns", "remote")
+
+    def __init__(self, core: _core.ActorCore, name: str, num_returns: int) -> None:
+        self._core = core
+        self._name = name
+        self._num_returns = num_returns
+        # Straight into the extension: no Python code runs when it is called.
+        self.remote = core.method(name, num_returns).remote
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "Actor methods cannot be called directly. Instead of running "
+            f"'object.{self._name}()', try 'object.{self._name}.remote()'."
+        )
+
+    def options(self, **options: Any) -> ActorMethod:
+        """The same method with other options.
+
+        Raises:
+            ValueError, TypeError, NotImplementedError: as :func:`method`.
+        """
+        validate_options(METHOD, options, in_options=True)
+        num_returns = options.get("num_returns")
+        return ActorMethod(
+            self._core, self._name, self._num_returns if num_returns is None else num_returns
+        )
+
+
+class ActorHandle:
+    """An actor, as its users see it: ``handle.method.remote(...)``.
+
+    Can be passed to tasks and other actors. The actor ends when the last handle is
+    gone that this process made and never passed on, unless it is detached.
+    """
+
+    def __init__(self, core: _core.ActorCore, description: dict[str, Any]) -> None:
+        self._core = core
+        self._description = description
+
+    def __getattr__(self, name: str) -> ActorMethod:
+        # Only for names not found yet: the method stays in __dict__ from now on.
+        if name in ("_core", "_description"):
+            raise AttributeError(name)  # Half made, by copy or pickle.
+        num_returns = self._description["methods"].get(name)
+        if num_returns is None:
+            raise AttributeError(
+                f"'ActorHandle' object has no attribute '{name}': "
+                f"{self._description['class_name']} has no such method"
+            )
+        bound = ActorMethod(self._core, name, num_returns)
+        self.__dict__[name] = bound
+        return bound
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._description["methods"]})
+
+    def __repr__(self) -> str:
+        return f"Actor({self._description['class_name']}, {self._core.actor_id().hex()})"
+
+    def __hash__(self) -> int:
+        return hash(self._core.actor_id())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorHandle) and self._core.actor_id() == other._core.actor_id()
+
+    @property
+    def _actor_id(self) -> _core.ActorID:
+        return _core.ActorID(self._core.actor_id())
+
+    @property
+    def _ray_actor_id(self) -> _core.ActorID:
+        return self._actor_id
+
+    def __reduce__(self) -> Any:
+        self._core.shared()
+        return _handle_of, (self._core.actor_id(), self._description)
+
+
+def _handle_of(actor_id: bytes, description: dict[str, Any]) -> ActorHandle:
+    ensure_connected()
+    return ActorHandle(_core.actor_from_id(actor_id), description)
+
+
+def find_actor(name: str, namespace: str) -> ActorHandle:
+    """The actor of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    core, description = _core.get_named_actor(name, namespace)
+    return ActorHandle(core, pickle.loads(description))
+
+
+def find_handle(actor_id: bytes) -> ActorHandle:
+    """The handle of an actor that exists, by its id.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for actor in _core.list_actors(True, "", False):
+        if actor["actor_id"] == actor_id:
+            return _handle_of(actor_id, pickle.loads(actor["handle"]))
+    raise ValueError(f"There is no actor with the id {actor_id.hex()}.")
+
+
+class ActorClass:
+    """A class whose instances are actors: ``A.remote(...)`` makes one.
+
+    Args:
+        cls: the user's class.
+        options: of its actors, checked already.
+    """
+
+    def __init__(self, cls: type, options: dict[str, Any]) -> None:
+        self._cls = cls
+        self._options = options
+        self.__doc__ = cls.__doc__
+        self.__name__ = cls.__name__
+        self.__qualname__ = cls.__qualname__
+        self.__module__ = cls.__module__
+        self.__ray_actor_class__ = cls
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            f"Actors cannot be instantiated directly. Instead of '{self.__name__}()', "
+            f"use '{self.__name__}.remote()'."
+        )
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        raise ActorClassInheritanceException(
+            f"Attempted to derive from the actor class {self.__name__}. Inheriting from actor "
+            "classes is not supported. Derive from the plain class, and make the derived one an "
+            "actor class with skyray.remote()."
+        )
+
+    def __reduce__(self) -> Any:
+        return ActorClass, (self._cls, self._options)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self.__name__})"
+
+    def options(self, **options: Any) -> ActorClass:
+        """The same class with other options; this one keeps its own.
+
+        Raises:
+            ValueError, TypeError: an option that cannot be.
+            NotImplementedError: an option that only a later version knows.
+        """
+        validate_options(ACTOR, options, in_options=True)
+        return ActorClass(self._cls, {**self._options, **options})
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+        """Makes an actor. Returns at once; calls wait until it is there.
+
+        Raises:
+            ActorAlreadyExistsError: another one has its name.
+            TypeError: an argument cannot be pickled.
+        """
+        options = self._options
+        resources = resources_of(ACTOR, options)
+        methods = _methods(self._cls)
+        if _is_async(self._cls):
+            raise NotImplementedError(
+                f"{self.__name__} has async methods: this version of skyray has no async actors "
+                "yet. Make them plain methods."
+            )
+        connection = ensure_connected()
+        description = {
+            "class_name": self.__name__,
+            "module": self.__module__,
+            "methods": methods,
+        }
+        placement = dict(resources)
+        if options.get("num_cpus") is None:
+            placement["CPU"] = 1.0  # To find it a place; it holds none while it runs.
+        core_options: _core.ActorOptions = {
+            "class_id": export(self._cls, self.__name__),
+            "class_name": self.__name__,
+            "name": options.get("name") or "",
+            "namespace": options.get("namespace") or connection.namespace,
+            "detached": options.get("lifetime") == "detached",
+            "get_if_exists": bool(options.get("get_if_exists")),
+            "max_restarts": value_of(ACTOR, options, "max_restarts"),
+            "max_task_retries": value_of(ACTOR, options, "max_task_retries"),
+            "max_concurrency": 1,
+            "placement_resources": placement,
+            "resources": resources,
+            "strategy": scheduling_of(options),
+            "handle": pickle.dumps(description, protocol=5),
+        }
+        core, existing = _core.create_actor(core_options, args, kwargs)
+        return ActorHandle(core, pickle.loads(existing) if existing is not None else description)
+
+
+def _methods(cls: type) -> dict[str, int]:
+    """The methods that a handle offers, and how many values each returns."""
+    import inspect
+
+    found = dict.fromkeys(BUILT_IN, 1)
+    for name, member in inspect.getmembers(cls, inspect.isroutine):
+        if inspect.isfunction(member) or inspect.ismethod(member):
+            options = getattr(member, _METHOD_OPTIONS, {})
+            returns = options.get("num_returns")
+            found[name] = 1 if returns is None else returns
+    return found
+
+
+def _is_async(cls: type) -> bool:
+    import inspect
+
+    members = inspect.getmembers(cls, inspect.isfunction)
+    return any(
+        inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
+        for _, member in members
+    )
+
+
+def exit_actor() -> NoReturn:
+    """Inside an actor's method: ends the actor. It is not restarted.
+
+    Raises:
+        TypeError: not called in an actor.
+    """
+    connection = current()
+    actor_id = _core.context()["actor_id"] if connection is not None else b""
+    if not actor_id.strip(b"\xff"):
+        raise TypeError("exit_actor called on a non-actor worker: it ends the actor that calls it.")
+    _core.exit_actor()
+    raise SystemExit(0)

@@ -1,0 +1,415 @@
+"""The calls that every program makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable, TypeVar, overload
+
+from . import _core, _lifecycle, _worker
+from ._lifecycle import RayContext, ensure_connected
+from .actor import ActorClass, ActorHandle, find_actor, method
+from .object_ref import ObjectRef
+from .options import ACTOR, DECORATOR_ERROR, TASK, validate_options
+from .remote_function import RemoteFunction
+
+__all__ = [
+    "available_resources",
+    "cluster_resources",
+    "get",
+    "get_actor",
+    "get_gpu_ids",
+    "init",
+    "is_initialized",
+    "kill",
+    "method",
+    "nodes",
+    "put",
+    "remote",
+    "shutdown",
+    "wait",
+]
+
+T = TypeVar("T")
+
+# Keywords of init() that name parts which skyray does not have, or which have
+# nothing to configure. They are accepted, as programs pass them along.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "_driver_object_store_memory",
+        "_enable_object_reconstruction",
+        "_metrics_export_port",
+        "_object_spilling_directory",
+        "_plasma_directory",
+        "_redis_password",
+        "_redis_username",
+        "_skip_env_hook",
+        "_system_config",
+        "_temp_dir",
+        "_tracing_startup_hook",
+    }
+)
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: dict[str, float] | None = None,
+    labels: dict[str, str] | None = None,
+    object_store_memory: int | None = None,
+    local_mode: bool = False,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    dashboard_host: str = "127.0.0.1",
+    dashboard_port: int | None = None,
+    job_config: Any = None,
+    configure_logging: bool = True,
+    logging_level: int | str | None = None,
+    logging_format: str | None = None,
+    logging_config: Any = None,
+    log_to_driver: bool | None = None,
+    namespace: str | None = None,
+    runtime_env: dict[str, Any] | None = None,
+    enable_resource_isolation: bool = False,
+    cgroup_path: str | None = None,
+    system_reserved_cpu: float | None = None,
+    system_reserved_memory: int | None = None,
+    proxy_server_url: str | None = None,
+    **kwargs: Any,
+) -> RayContext:
+    """Starts a cluster on this machine, or joins one, and makes this process a driver.
+
+    Args:
+        address: None: what SKYRAY_ADDRESS says, else a new cluster. "local": a new
+            one in any case. "auto": the one that this user runs here. Or a session
+            directory. A cluster of another user is never joined.
+        num_cpus: CPUs of the new node, 0 or more. None: those this process may use.
+        num_gpus: GPUs of the new node. None: those in CUDA_VISIBLE_DEVICES, or all.
+        resources: further resources of the new node, by name.
+        labels: of the new node.
+        object_store_memory: bytes. None: 30 % of the free memory, at most 200 GB.
+        local_mode: no longer exists.
+        ignore_reinit_error: a second init() returns the context of the first.
+        job_config: an object with ``ray_namespace`` and ``runtime_env``, or None.
+        log_to_driver: whether what workers print is shown here. None: yes.
+        namespace: in which names of actors are looked up. None: one of this job's own.
+        runtime_env: {"env_vars": {name: value}} for the job's workers.
+        include_dashboard, dashboard_host, dashboard_port, configure_logging,
+            logging_level, logging_format, logging_config, enable_resource_isolation,
+            cgroup_path, system_reserved_cpu, system_reserved_memory,
+            proxy_server_url: accepted; this version has nothing that they configure.
+        **kwargs: ``_node_ip_address``, ``_node_name`` and ``_memory`` (bytes) of the
+            new node, and names of Ray's that have no effect here.
+
+    Returns:
+        Facts about the cluster, by name; in a ``with`` statement it shuts down at
+        the end.
+
+    Raises:
+        RuntimeError: called twice; an unknown keyword; ``local_mode``; a daemon did
+            not start.
+        ValueError: an amount that cannot be.
+        ConnectionError: no such cluster.
+    """
+    del include_dashboard, dashboard_host, dashboard_port, configure_logging, logging_level
+    del logging_format, logging_config, enable_resource_isolation, cgroup_path
+    del system_reserved_cpu, system_reserved_memory, proxy_server_url
+    node = {name: kwargs.pop(f"_{name}", None) for name in ("node_name", "memory")}
+    node["node_ip"] = kwargs.pop("_node_ip_address", None)
+    unknown = sorted(set(kwargs) - _WITHOUT_EFFECT)
+    if unknown:
+        raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+    if local_mode:
+        raise RuntimeError("`local_mode` is no longer supported. Debug a task by calling its code.")
+    connection = _worker.current()
+    if connection is not None:
+        if ignore_reinit_error and connection.context is not None:
+            return connection.context
+        raise RuntimeError(
+            "Maybe you called skyray.init twice by accident? This error can be suppressed by "
+            "passing in 'ignore_reinit_error=True' or by calling 'skyray.shutdown()' prior to "
+            "'skyray.init()'."
+        )
+    for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        validate_options(TASK, {name: amount}, in_options=False)
+    validate_options(TASK, {"resources": resources}, in_options=False)
+    return _lifecycle.start(
+        address=address,
+        node_options={
+            "num_cpus": num_cpus,
+            "num_gpus": num_gpus,
+            "resources": resources,
+            "labels": labels,
+            "object_store_memory": object_store_memory,
+            **node,
+        },
+        namespace=namespace or getattr(job_config, "ray_namespace", None),
+        runtime_env=runtime_env or getattr(job_config, "runtime_env", None),
+        log_to_driver=log_to_driver is not False,
+    )
+
+
+def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
+    """Leaves the cluster. If this process started it, all of its processes end.
+
+    Done at exit by itself. Without a connection nothing happens.
+
+    Args:
+        wait_for_processes: accepted; the processes have ended when this returns.
+    """
+    del wait_for_processes, _exiting_interpreter
+    _lifecycle.shutdown()
+
+
+def is_initialized() -> bool:
+    """Whether this process is connected to a cluster."""
+    return _worker.current() is not None
+
+
+@overload
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+@overload
+def get(object_refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(object_refs: Any, *, timeout: float | None = None) -> Any:
+    """Waits for values.
+
+    Args:
+        object_refs: a reference, or a list of them.
+        timeout: seconds. None waits for ever; 0 looks once.
+
+    Returns:
+        The value, or a list of the values. Arrays in them are read-only views of
+        shared memory, and keep it.
+
+    Raises:
+        GetTimeoutError: not all were ready in time.
+        RayTaskError: the task raised; also an instance of what it raised.
+        RayError: there will be no value; its class says why.
+        ValueError: ``object_refs`` is neither a reference nor a list.
+        TypeError: the list has something else in it.
+    """
+    if isinstance(object_refs, ObjectRef):
+        if _worker.current() is None:
+            ensure_connected()
+        # Waits without the GIL.
+        return _core.get(object_refs, timeout)
+    if not isinstance(object_refs, list):
+        raise ValueError(
+            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must "
+            "either be an ObjectRef or a list of ObjectRefs. "
+        )
+    for ref in object_refs:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(
+                f"Attempting to call `get` on the value {ref!r}, which is not a skyray.ObjectRef."
+            )
+    if _worker.current() is None:
+        ensure_connected()
+    return _core.get(object_refs, timeout)
+
+
+def put(value: T) -> ObjectRef[T]:
+    """Stores a value and returns a reference to it.
+
+    Args:
+        value: anything that can be pickled. Buffers such as a numpy array's are
+            copied once, into shared memory; ``get`` then copies nothing.
+
+    Raises:
+        TypeError: it cannot be pickled (the message says which part of it), or is an
+            ObjectRef itself.
+        ObjectStoreFullError: there is no room for it.
+    """
+    if isinstance(value, ObjectRef):
+        raise TypeError(
+            "Calling 'put' on a skyray.ObjectRef is not allowed. If you really want to do this, "
+            "you can wrap the skyray.ObjectRef in a list and call 'put' on it."
+        )
+    if _worker.current() is None:
+        ensure_connected()
+    return _core.put(value)  # type: ignore[return-value]
+
+
+def wait(
+    ray_waitables: list[ObjectRef[T]],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
+    """Waits until ``num_returns`` of the references are ready or time is up.
+
+    Args:
+        ray_waitables: ``n`` distinct references; ``n == 0`` returns at once.
+        num_returns: how many to wait for, from 1 to ``n``.
+        timeout: seconds. None waits for ever; 0 looks once.
+        fetch_local: if true, "ready" means that the value is on this node; if false,
+            that it exists somewhere.
+
+    Returns:
+        ``(ready, not_ready)``: together the ``n`` references, each list in the order
+        given. ``len(ready) == num_returns``, or less if time ran out.
+
+    Raises:
+        TypeError: not a list of references.
+        ValueError: a reference repeats, or ``num_returns`` or ``timeout`` is outside of
+            its range.
+    """
+    if isinstance(ray_waitables, ObjectRef):
+        raise TypeError(
+            f"wait() expected a list of skyray.ObjectRef, got a single one: {ray_waitables!r}"
+        )
+    if not isinstance(ray_waitables, list):
+        raise TypeError(f"wait() expected a list of skyray.ObjectRef, got {type(ray_waitables)}")
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    for ref in ray_waitables:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(
+                f"wait() expected a list of skyray.ObjectRef, got list containing {type(ref)}"
+            )
+    if not ray_waitables:
+        return [], []
+    if len(set(ray_waitables)) != len(ray_waitables):
+        raise ValueError("Wait requires a list of unique ray_waitables.")
+    if num_returns <= 0:
+        raise ValueError(f"Invalid number of objects to return {num_returns}.")
+    if num_returns > len(ray_waitables):
+        raise ValueError(
+            "num_returns cannot be greater than the number of ray_waitables provided to "
+            f"skyray.wait: {num_returns} > {len(ray_waitables)}."
+        )
+    if _worker.current() is None:
+        ensure_connected()
+    # One flag for each. Waits without the GIL.
+    flags = _core.wait(ray_waitables, num_returns, timeout, fetch_local)  # type: ignore[arg-type]
+    ready: list[ObjectRef[T]] = []
+    rest: list[ObjectRef[T]] = []
+    for ref, is_ready in zip(ray_waitables, flags):
+        (ready if is_ready and len(ready) < num_returns else rest).append(ref)
+    return ready, rest
+
+
+def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+    """Ends an actor's process at once; what it was doing fails.
+
+    Args:
+        actor: which.
+        no_restart: whether it stays dead. If false, it restarts as its
+            ``max_restarts`` allows.
+
+    Raises:
+        ValueError: not the handle of an actor.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"skyray.kill() only supported for actors. Got: {type(actor)}.")
+    ensure_connected()
+    _core.kill_actor(actor._actor_id.binary(), no_restart)
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
+    """The handle of a named actor.
+
+    Args:
+        name: that it was made with.
+        namespace: that it was made in. None: this job's.
+
+    Raises:
+        ValueError: there is no such actor, or it has ended.
+        TypeError: ``name`` is not a str.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"The name of an actor is a str, got {type(name)}")
+    if not name:
+        raise ValueError("Please supply a non-empty value to get_actor")
+    connection = ensure_connected()
+    return find_actor(name, namespace or connection.namespace)
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The cluster's nodes, dead ones as well, one dictionary each."""
+    ensure_connected()
+    return [
+        {
+            "NodeID": node["node_id"].hex(),
+            "Alive": node["alive"],
+            "alive": node["alive"],
+            "NodeManagerAddress": node["ip"],
+            "NodeManagerHostname": node["hostname"],
+            "NodeManagerPort": node["data_port"],
+            "ObjectManagerPort": node["data_port"],
+            "ObjectStoreSocketName": node["store_socket"],
+            "RayletSocketName": node["raylet_socket"],
+            "NodeName": node["name"],
+            "Resources": dict(node["total"]) if node["alive"] else {},
+            "Labels": dict(node["labels"]),
+            "DeathReason": 0 if node["alive"] else 1,
+            "DeathReasonMessage": node["death_reason"],
+        }
+        for node in _core.nodes()
+    ]
+
+
+def cluster_resources() -> dict[str, float]:
+    """All that the cluster's nodes have, summed up by resource."""
+    return _sum_over_nodes("total")
+
+
+def available_resources() -> dict[str, float]:
+    """What of it nobody uses at present. A little behind the truth."""
+    return _sum_over_nodes("available")
+
+
+def _sum_over_nodes(which: str) -> dict[str, float]:
+    ensure_connected()
+    sums: dict[str, float] = {}
+    for node in _core.nodes():
+        if node["alive"]:
+            for name, amount in node[which].items():
+                sums[name] = sums.get(name, 0.0) + amount
+    return {name: amount for name, amount in sums.items() if amount}
+
+
+def get_gpu_ids() -> list[str]:
+    """The GPUs that this task or actor may use, as CUDA_VISIBLE_DEVICES names them.
+
+    An empty list at a driver.
+    """
+    ensure_connected()
+    return list(_core.context()["gpu_ids"])
+
+
+@overload
+def remote(function_or_class: Callable[..., T], /) -> RemoteFunction[T]: ...
+@overload
+def remote(**options: Any) -> Any: ...
+def remote(*args: Any, **options: Any) -> Any:
+    """Makes a function run as tasks, or a class's instances actors.
+
+    ``@remote`` or ``@remote(num_cpus=2, ...)``.
+
+    Raises:
+        AssertionError: neither of these forms.
+        ValueError, TypeError: an option that cannot be.
+        NotImplementedError: an option that only a later version knows.
+        TypeError: neither a function nor a class.
+    """
+    if len(args) == 1 and not options and callable(args[0]):
+        return _make_remote(args[0], {})
+    used_well = bool(options) and not args
+    assert used_well, DECORATOR_ERROR
+    return lambda function_or_class: _make_remote(function_or_class, options)
+
+
+def _make_remote(function_or_class: Any, options: dict[str, Any]) -> Any:
+    if isinstance(function_or_class, type):
+        validate_options(ACTOR, options, in_options=False)
+        return ActorClass(function_or_class, options)
+    if not callable(function_or_class):
+        raise TypeError(
+            "The @skyray.remote decorator must be applied to either a function or a class, "
+            f"not to {function_or_class!r}."
+        )
+    validate_options(TASK, options, in_options=False)
+    return RemoteFunction(function_or_class, options)

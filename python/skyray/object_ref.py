@@ -1,0 +1,79 @@
+"""References to values that exist somewhere in the cluster, or will."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar
+
+from . import _core
+
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+    from collections.abc import Generator
+
+__all__ = ["ObjectRef"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ObjectRef(_core.ObjectRef, Generic[T_co]):
+    """A promise of a ``T``, made by ``.remote()`` and ``put()``.
+
+    The value lives as long as somebody holds a reference to it. References are
+    equal if they are to the same object; they can be pickled into arguments,
+    return values and ``put()``, and awaited.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self.hex()})"
+
+    def future(self) -> concurrent.futures.Future[T_co]:
+        """A future of the value, for code that waits in its own way.
+
+        Its callbacks run in a thread of the runtime: they must not block.
+        """
+        import concurrent.futures
+
+        future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
+
+        def finish(ref: _core.ObjectRef) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                # Does not wait: the object is ready. Pulls and unpickles the value.
+                future.set_result(_core.get(ref, None))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self.on_ready(finish)
+        return future
+
+    def as_future(self) -> asyncio.Future[T_co]:
+        """A future of the running event loop.
+
+        Raises:
+            RuntimeError: no event loop is running.
+        """
+        import asyncio
+
+        return asyncio.wrap_future(self.future(), loop=asyncio.get_running_loop())
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        return self.as_future().__await__()
+
+    def _on_completed(self, callback: Callable[[Any], None]) -> None:
+        """Calls ``callback`` with the value, or with the exception there is instead."""
+
+        def finish(ref: _core.ObjectRef) -> None:
+            try:
+                value = _core.get(ref, None)
+            except BaseException as error:
+                value = error
+            callback(value)
+
+        self.on_ready(finish)
+
+
+_core.set_object_ref_type(ObjectRef)

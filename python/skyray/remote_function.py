@@ -1,0 +1,99 @@
+"""Functions that run somewhere in the cluster."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Generic, TypeVar
+
+from . import _core
+from ._lifecycle import ensure_connected
+from ._worker import export
+from .options import TASK, resources_of, scheduling_of, validate_options, value_of
+
+__all__ = ["RemoteFunction"]
+
+R = TypeVar("R")
+
+_COROUTINE = 0x80
+_GENERATOR = 0x20 | 0x200  # Async ones, too.
+
+
+class RemoteFunction(Generic[R]):
+    """A function whose calls run in a worker process: ``f.remote(...)``.
+
+    Args:
+        function: what to run.
+        options: of its tasks, checked already.
+
+    Attributes:
+        remote: ``remote(*args, **kwargs)`` queues a call and returns an ObjectRef at
+            once; a list of them if ``num_returns`` is above 1, None if it is 0.
+            Arguments that are ObjectRefs are resolved before the function runs.
+    """
+
+    def __init__(self, function: Callable[..., R], options: dict[str, Any]) -> None:
+        if _flags(function) & _COROUTINE:
+            raise ValueError(
+                "'async def' should not be used for remote tasks. You can wrap the async function "
+                f"with `asyncio.run(f())`, or make {_name(function)} a method of an actor."
+            )
+        self._function = function
+        self._options = options
+        self.__doc__ = function.__doc__
+        self.__name__ = _name(function)
+        self.__qualname__ = getattr(function, "__qualname__", self.__name__)
+        self.__module__ = getattr(function, "__module__", __name__)
+        self.__wrapped__ = function
+        # Straight into the extension: no Python code runs when it is called.
+        self.remote = _core.RemoteCall(self._prepare).remote
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        name = f"{self.__module__}.{self.__name__}"
+        raise TypeError(
+            "Remote functions cannot be called directly. Instead of running "
+            f"'{name}()', try '{name}.remote()'."
+        )
+
+    def options(self, **options: Any) -> RemoteFunction[R]:
+        """The same function with other options; this one keeps its own.
+
+        Raises:
+            ValueError, TypeError: an option that cannot be.
+            NotImplementedError: an option that only a later version knows.
+        """
+        validate_options(TASK, options, in_options=True)
+        return RemoteFunction(self._function, {**self._options, **options})
+
+    def __reduce__(self) -> Any:
+        return RemoteFunction, (self._function, self._options)
+
+    def _prepare(self) -> _core.TaskOptions:
+        if self._options.get("num_returns") is None and _flags(self._function) & _GENERATOR:
+            raise NotImplementedError(
+                f"{self.__name__} is a generator function: this version of skyray has no "
+                "streaming generators yet. Return a list, or set num_returns to the number of "
+                "items it yields."
+            )
+        resources = resources_of(TASK, self._options)
+        ensure_connected()
+        function_id = export(self._function, self.__name__)
+        return {
+            "function_id": function_id,
+            "name": self._options.get("name") or self.__name__,
+            "resources": resources,
+            "num_returns": 1
+            if self._options.get("num_returns") is None
+            else self._options["num_returns"],
+            "max_retries": value_of(TASK, self._options, "max_retries"),
+            "retry_exceptions": bool(value_of(TASK, self._options, "retry_exceptions")),
+            "strategy": scheduling_of(self._options),
+        }
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _flags(function: Callable[..., Any]) -> int:
+    """Of its code, as inspect.CO_... name them; importing inspect takes longer than all else."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return getattr(code, "co_flags", 0)

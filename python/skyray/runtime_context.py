@@ -1,0 +1,119 @@
+"""Where the code that asks is running."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _core
+from ._lifecycle import ensure_connected
+from .actor import ActorHandle, find_handle
+
+__all__ = ["RuntimeContext", "get_runtime_context"]
+
+
+def _hex_or_none(binary: bytes) -> str | None:
+    """None for a nil id, which is all ones."""
+    return binary.hex() if binary.strip(b"\xff") else None
+
+
+class RuntimeContext:
+    """Facts about this process, the task it runs, its job and its node.
+
+    Ids are in hex. What does not apply, such as a task's id at a driver, is None.
+    """
+
+    def get_job_id(self) -> str:
+        return _core.context()["job_id"].hex()
+
+    def get_node_id(self) -> str:
+        return _core.context()["node_id"].hex()
+
+    def get_worker_id(self) -> str:
+        return _core.context()["worker_id"].hex()
+
+    def get_task_id(self) -> str | None:
+        return _hex_or_none(_core.context()["task_id"]) if self._in_worker() else None
+
+    def get_task_name(self) -> str | None:
+        return _core.context()["task_name"] if self._in_worker() else None
+
+    def get_task_function_name(self) -> str | None:
+        return self.get_task_name()
+
+    def get_actor_id(self) -> str | None:
+        return _hex_or_none(_core.context()["actor_id"])
+
+    def get_actor_name(self) -> str | None:
+        actor_id = self.get_actor_id()
+        if actor_id is None:
+            return None
+        for actor in _core.list_actors(True, "", False):
+            if actor["actor_id"].hex() == actor_id:
+                return str(actor["name"])
+        return None
+
+    def get_assigned_resources(self) -> dict[str, float]:
+        """What was granted to this task or actor; empty at a driver."""
+        return dict(_core.context()["resources"])
+
+    def get_accelerator_ids(self) -> dict[str, list[str]]:
+        return {"GPU": list(_core.context()["gpu_ids"])}
+
+    def get_node_labels(self) -> dict[str, str]:
+        own = _core.context()["node_id"]
+        return next((dict(n["labels"]) for n in _core.nodes() if n["node_id"] == own), {})
+
+    def get_session_dir(self) -> str:
+        """The session's directory."""
+        return ensure_connected().info["session_dir"]
+
+    @property
+    def namespace(self) -> str:
+        """In which names of actors are looked up."""
+        return ensure_connected().namespace
+
+    @property
+    def gcs_address(self) -> str:
+        return ensure_connected().info["gcs_address"]
+
+    @property
+    def current_actor(self) -> ActorHandle:
+        """A handle of the actor that asks.
+
+        Raises:
+            RuntimeError: not called in an actor.
+        """
+        actor_id = _core.context()["actor_id"]
+        if _hex_or_none(actor_id) is None:
+            raise RuntimeError("This method is only available in an actor.")
+        return find_handle(actor_id)
+
+    @property
+    def was_current_actor_reconstructed(self) -> bool:
+        """Whether the actor that asks has been restarted.
+
+        Raises:
+            RuntimeError: not called in an actor.
+        """
+        if self.get_actor_id() is None:
+            raise RuntimeError("This method is only available in an actor.")
+        return _core.context()["restarts"] > 0
+
+    def get(self) -> dict[str, Any]:
+        """The most asked-for of these facts, by name."""
+        facts = {"job_id": self.get_job_id(), "node_id": self.get_node_id()}
+        facts["namespace"] = self.namespace
+        if self.get_task_id() is not None:
+            facts["task_id"] = self.get_task_id() or ""
+        if self.get_actor_id() is not None:
+            facts["actor_id"] = self.get_actor_id() or ""
+        return facts
+
+    def _in_worker(self) -> bool:
+        return ensure_connected().is_worker
+
+
+def get_runtime_context() -> RuntimeContext:
+    """Facts about the code that calls this. Starts a cluster if there is none."""
+    ensure_connected()
+    return RuntimeContext()
