@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import actor, exceptions
 from ._core import (
     ActorID,
@@ -65,6 +67,10 @@ __all__ = [
     "util",
     "wait",
 ]
+
+
+if TYPE_CHECKING:
+    from . import util
 
 
 def __getattr__(name: str) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, NoReturn, TypeVar
 
 from . import _core
 from ._actor_methods import BUILT_IN
@@ -20,6 +20,8 @@ __all__ = [
     "method",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _METHOD_OPTIONS = "__skyray_method_options__"
 
 
@@ -27,7 +29,7 @@ class ActorClassInheritanceException(TypeError):
     """A class was derived from an actor class."""
 
 
-def method(*args: Any, **options: Any) -> Any:
+def method(*args: Any, **options: Any) -> Callable[[F], F]:
     """Sets options of an actor's method: ``@method(num_returns=2)``.
 
     Raises:
@@ -43,7 +45,7 @@ def method(*args: Any, **options: Any) -> Any:
     )
     validate_options(METHOD, options, in_options=False)
 
-    def annotate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def annotate(function: F) -> F:
         setattr(function, _METHOD_OPTIONS, options)
         return function
 

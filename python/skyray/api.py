@@ -381,9 +381,11 @@ def get_gpu_ids() -> list[str]:
 
 
 @overload
+def remote(function_or_class: type, /) -> ActorClass: ...  # type: ignore[overload-overlap]
+@overload
 def remote(function_or_class: Callable[..., T], /) -> RemoteFunction[T]: ...
 @overload
-def remote(**options: Any) -> Any: ...
+def remote(**options: Any) -> Callable[[Callable[..., T]], RemoteFunction[T]]: ...
 def remote(*args: Any, **options: Any) -> Any:
     """Makes a function run as tasks, or a class's instances actors.
 

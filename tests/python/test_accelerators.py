@@ -1,0 +1,72 @@
+"""GPUs, which a node can be told to have: each worker sees those it was granted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import skyray
+from skyray import _machine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _gpus() -> Iterator[None]:
+    with skyray.init(num_cpus=4, num_gpus=2):
+        yield
+
+
+@skyray.remote
+def visible() -> tuple[list[str], str | None]:
+    return skyray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def test_task_sees_what_it_was_granted() -> None:
+    ids, variable = skyray.get(visible.options(num_gpus=1).remote())
+    assert ids in (["0"], ["1"])
+    assert variable == ids[0]
+    ids, variable = skyray.get(visible.options(num_gpus=2).remote())
+    assert sorted(ids) == ["0", "1"]
+    assert variable == ",".join(ids)
+
+
+def test_task_without_a_gpu_sees_none() -> None:
+    assert skyray.get(visible.remote()) == ([], "")
+    assert skyray.get_gpu_ids() == []
+
+
+def test_actors_share_nothing() -> None:
+    @skyray.remote(num_gpus=1)
+    class Holder:
+        def ids(self) -> list[str]:
+            return skyray.get_gpu_ids()
+
+    holders = [Holder.remote() for _ in range(2)]
+    granted = skyray.get([holder.ids.remote() for holder in holders])
+    assert sorted(granted) == [["0"], ["1"]]
+
+
+def test_part_of_a_gpu_is_shared() -> None:
+    @skyray.remote(num_gpus=0.5)
+    class Half:
+        def ids(self) -> list[str]:
+            return skyray.get_gpu_ids()
+
+    halves = [Half.remote() for _ in range(4)]
+    granted = sorted(skyray.get([half.ids.remote() for half in halves]))
+    assert granted == [["0"], ["0"], ["1"], ["1"]]
+
+
+def test_more_than_one_must_be_whole() -> None:
+    with pytest.raises(ValueError, match="must be whole"):
+        visible.options(num_gpus=1.5).remote()
+
+
+def test_visible_devices_are_never_widened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_machine, "_gpu_count", lambda: 8)
+    for value, found in (("2,3", ["2", "3"]), ("", []), ("-1", []), ("GPU-ab", ["GPU-ab"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        assert _machine.choose_gpus(None) == found
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert _machine.choose_gpus(None) == [str(i) for i in range(8)]

@@ -1,0 +1,310 @@
+"""Actors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from typing import Any
+
+import pytest
+from waiting import ended, until
+
+import skyray
+from skyray.actor import ActorClassInheritanceException
+from skyray.exceptions import ActorAlreadyExistsError, ActorDiedError, RayActorError, RayTaskError
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+@skyray.remote
+class Counter:
+    """Counts."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.value = start
+
+    def increment(self, by: int = 1) -> int:
+        self.value += by
+        return self.value
+
+    def read(self) -> int:
+        return self.value
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def fail(self) -> None:
+        raise KeyError("inside")
+
+    def leave(self) -> None:
+        skyray.actor.exit_actor()
+
+    @skyray.method(num_returns=2)
+    def pair(self) -> tuple[int, int]:
+        return self.value, self.value + 1
+
+
+def test_four_counters() -> None:
+    counters = [Counter.remote() for _ in range(4)]
+    for counter in counters:
+        counter.increment.remote()
+    assert skyray.get([counter.read.remote() for counter in counters]) == [1, 1, 1, 1]
+
+
+def test_ten_ordered_increments_then_a_read() -> None:
+    counter = Counter.remote(start=5)
+    results = [counter.increment.remote() for _ in range(10)]
+    assert skyray.get(counter.read.remote()) == 15
+    assert skyray.get(results) == list(range(6, 16))
+
+
+def test_arguments_of_init_and_methods_may_be_references() -> None:
+    counter = Counter.remote(skyray.put(3))
+    assert skyray.get(counter.increment.remote(skyray.put(4))) == 7
+
+
+def test_method_with_two_results() -> None:
+    counter = Counter.remote()
+    first, second = counter.pair.remote()
+    assert skyray.get([first, second]) == [0, 1]
+    assert skyray.get(counter.pair.options(num_returns=1).remote()) == (0, 1)
+
+
+def test_handle_goes_to_tasks_and_other_actors() -> None:
+    @skyray.remote
+    def use(counter: Any) -> int:
+        return skyray.get(counter.increment.remote())
+
+    counter = Counter.remote()
+    assert skyray.get([use.remote(counter) for _ in range(3)]) != [0, 0, 0]
+    assert skyray.get(counter.read.remote()) == 3
+
+
+def test_exception_of_a_method_leaves_the_actor_alive() -> None:
+    counter = Counter.remote()
+    with pytest.raises(KeyError, match="inside") as caught:
+        skyray.get(counter.fail.remote())
+    assert isinstance(caught.value, RayTaskError)
+    assert "skyray::Counter.fail()" in str(caught.value)
+    assert skyray.get(counter.read.remote()) == 0
+
+
+def test_exception_of_init() -> None:
+    @skyray.remote
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("cannot begin")
+
+        def method(self) -> None: ...
+
+    broken = Broken.remote()
+    with pytest.raises(ActorDiedError, match="cannot begin") as caught:
+        skyray.get(broken.method.remote())
+    assert caught.value.actor_init_failed
+    assert "error raised in its creation task" in str(caught.value)
+
+
+def test_kill() -> None:
+    counter = Counter.remote()
+    pid = skyray.get(counter.pid.remote())
+    skyray.kill(counter)
+    with pytest.raises(ActorDiedError):
+        skyray.get(counter.read.remote())
+    assert ended(pid)
+
+
+def test_actor_that_is_killed_from_outside_is_named_with_its_signal() -> None:
+    counter = Counter.remote()
+    pid = skyray.get(counter.pid.remote())
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ActorDiedError, match=r"SIGKILL|signal 9") as caught:
+        skyray.get(counter.read.remote())
+    assert caught.value.actor_id == counter._actor_id.hex()
+    assert "Counter" in str(caught.value)
+    assert str(pid) in str(caught.value)
+
+
+def test_actor_restarts_as_often_as_it_may() -> None:
+    counter = Counter.options(max_restarts=1).remote()
+    first = skyray.get(counter.pid.remote())
+    os.kill(first, signal.SIGKILL)
+
+    def second_life() -> int:
+        try:
+            return skyray.get(counter.pid.remote(), timeout=30)
+        except RayActorError:
+            return 0
+
+    second = until(second_life, "the actor comes back")
+    assert second != first
+    os.kill(second, signal.SIGKILL)
+
+    def is_dead() -> bool:
+        try:
+            skyray.get(counter.pid.remote(), timeout=30)
+            return False
+        except ActorDiedError:
+            return True
+        except RayActorError:
+            return False
+
+    until(is_dead, "the actor is dead for good")
+
+
+def test_actor_ends_with_its_last_handle_after_its_calls() -> None:
+    counter = Counter.remote()
+    pid = skyray.get(counter.pid.remote())
+    last = counter.increment.remote()
+    del counter
+    assert skyray.get(last) == 1
+    assert ended(pid)
+
+
+def test_exit_actor() -> None:
+    counter = Counter.remote()
+    pid = skyray.get(counter.pid.remote())
+    gone = counter.leave.remote()
+    assert ended(pid)
+    with pytest.raises(ActorDiedError):
+        skyray.get(gone)
+    with pytest.raises(ActorDiedError, match="exit"):
+        skyray.get(counter.read.remote())
+    with pytest.raises(TypeError, match="non-actor"):
+        skyray.actor.exit_actor()
+
+
+def test_built_in_methods() -> None:
+    counter = Counter.remote()
+    assert skyray.get(counter.__ray_ready__.remote()) is True
+    assert skyray.get(counter.__ray_call__.remote(lambda self, x: self.value + x, 5)) == 5
+    pid = skyray.get(counter.pid.remote())
+    counter.__ray_terminate__.remote()
+    assert ended(pid)
+
+
+def test_named_actor() -> None:
+    counter = Counter.options(name="counter").remote(7)
+    found = skyray.get_actor("counter")
+    assert found == counter
+    assert skyray.get(found.read.remote()) == 7
+    assert "counter" in skyray.util.list_named_actors()
+    assert {"name": "counter", "namespace": "tests"} in skyray.util.list_named_actors(True)
+    with pytest.raises(ActorAlreadyExistsError, match=r"counter.*already taken"):
+        Counter.options(name="counter").remote()
+    same = Counter.options(name="counter", get_if_exists=True).remote(9)
+    assert skyray.get(same.read.remote()) == 7
+    other = Counter.options(name="counter", namespace="elsewhere").remote(1)
+    assert skyray.get(skyray.get_actor("counter", "elsewhere").read.remote()) == 1
+    assert other != counter
+
+
+def test_name_is_free_again_after_the_actors_end() -> None:
+    first = Counter.options(name="phoenix").remote()
+    skyray.get(first.read.remote())
+    skyray.kill(first)
+
+    def gone() -> bool:
+        try:
+            skyray.get_actor("phoenix")
+            return False
+        except ValueError:
+            return True
+
+    until(gone, "the name is free")
+    second = Counter.options(name="phoenix").remote(2)
+    assert skyray.get(second.read.remote()) == 2
+
+
+def test_name_that_nobody_has() -> None:
+    with pytest.raises(ValueError, match="'nobody'"):
+        skyray.get_actor("nobody")
+    with pytest.raises(TypeError, match="a str"):
+        skyray.get_actor(3)  # type: ignore[arg-type]
+
+
+def test_misuse() -> None:
+    counter = Counter.remote()
+    with pytest.raises(TypeError, match=r"'object\.read\.remote\(\)'"):
+        counter.read()
+    with pytest.raises(TypeError, match=r"cannot be instantiated directly.*'Counter\.remote\(\)'"):
+        Counter()
+    with pytest.raises(ActorClassInheritanceException, match="Counter"):
+
+        class Derived(Counter):
+            pass
+
+    with pytest.raises(AttributeError, match=r"has no attribute 'nope'.*no such method"):
+        counter.nope  # noqa: B018
+    with pytest.raises(ValueError, match="only supported for actors"):
+        skyray.kill(3)  # type: ignore[arg-type]
+
+
+def test_async_actor_is_refused_until_there_are_event_loops() -> None:
+    @skyray.remote
+    class Later:
+        async def method(self) -> None: ...
+
+    with pytest.raises(NotImplementedError, match="Later has async methods"):
+        Later.remote()
+
+
+def test_handle_is_a_value() -> None:
+    counter = Counter.remote()
+    again = pickle.loads(pickle.dumps(counter))
+    assert again == counter
+    assert len({again, counter}) == 1
+    assert repr(counter) == f"Actor(Counter, {counter._actor_id.hex()})"
+    assert {"read", "increment", "__ray_ready__"} <= set(dir(counter))
+
+
+def test_inherited_and_static_methods() -> None:
+    class Base:
+        def hello(self) -> str:
+            return "hello"
+
+        @staticmethod
+        def static() -> str:
+            return "static"
+
+    @skyray.remote
+    class Derived(Base):
+        @classmethod
+        def of_class(cls) -> str:
+            return cls.__name__
+
+    actor = Derived.remote()
+    methods = [actor.hello, actor.static, actor.of_class]
+    assert skyray.get([m.remote() for m in methods]) == ["hello", "static", "Derived"]
+
+
+def test_actor_holds_its_resources_until_it_ends() -> None:
+    @skyray.remote(resources={"special": 2})
+    class Greedy:
+        def pid(self) -> int:
+            return os.getpid()
+
+    greedy = Greedy.remote()
+    pid = skyray.get(greedy.pid.remote())
+    until(lambda: "special" not in skyray.available_resources(), "the resource is taken")
+    skyray.kill(greedy)
+    assert ended(pid)
+    until(lambda: skyray.available_resources().get("special") == 2, "the resource is free")
+
+
+def test_actor_makes_actors() -> None:
+    @skyray.remote
+    class Parent:
+        def __init__(self) -> None:
+            self.child = Counter.remote(3)
+
+        def child_value(self) -> int:
+            return skyray.get(self.child.read.remote())
+
+        def give(self) -> Any:
+            return self.child
+
+    parent = Parent.remote()
+    assert skyray.get(parent.child_value.remote()) == 3
+    child = skyray.get(parent.give.remote())
+    assert skyray.get(child.increment.remote()) == 4

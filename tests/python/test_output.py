@@ -1,0 +1,76 @@
+"""What workers print is shown at the driver, and whose it is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+
+PROGRAM = """
+import os, sys
+import skyray
+{init}
+
+@skyray.remote
+def shout(text):
+    print(text)
+    print(text.upper(), file=sys.stderr)
+    return os.getpid()
+
+@skyray.remote
+class Singer:
+    def sing(self):
+        print("la\\nla")
+        os.write(1, b"straight to the pipe\\n")
+        return os.getpid()
+
+{body}
+skyray.shutdown()
+"""
+
+
+def run(body: str, init: str = "skyray.init(num_cpus=2)") -> subprocess.CompletedProcess[str]:
+    program = PROGRAM.format(init=init, body=textwrap.dedent(body))
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def test_tasks_and_actors_are_named_with_their_process() -> None:
+    result = run("""
+        print("pids", skyray.get(shout.remote("hello")), skyray.get(Singer.remote().sing.remote()))
+    """)
+    task, actor = re.search(r"pids (\d+) (\d+)", result.stdout).groups()  # type: ignore[union-attr]
+    assert f"(shout pid={task}) hello\n" in result.stdout
+    assert f"(shout pid={task}) HELLO\n" in result.stderr
+    assert f"(Singer pid={actor}) la\n(Singer pid={actor}) la\n" in result.stdout
+    assert f"(Singer pid={actor}) straight to the pipe\n" in result.stdout
+    assert "\x01" not in result.stdout + result.stderr
+
+
+def test_what_is_printed_just_before_the_end_is_not_lost() -> None:
+    result = run('skyray.get([shout.remote(f"line {i}") for i in range(50)])')
+    assert len(re.findall(r"\(shout pid=\d+\) line \d+", result.stdout)) == 50
+
+
+def test_output_can_be_kept_away() -> None:
+    result = run('skyray.get(shout.remote("hello"))', "skyray.init(log_to_driver=False)")
+    assert "hello" not in result.stdout
+    assert "HELLO" not in result.stderr
+
+
+def test_it_is_in_the_log_files_too() -> None:
+    result = run("""
+        import glob
+        skyray.get(shout.remote("for the record"))
+        logs = skyray.get_runtime_context().get_session_dir() + "/logs/worker-*"
+        for _ in range(1000):
+            text = "".join(open(name).read() for name in glob.glob(logs))
+            if "for the record" in text and "FOR THE RECORD" in text:
+                print("found")
+                break
+    """)
+    assert "found" in result.stdout
