@@ -38,11 +38,6 @@ def serialize(value: Any) -> tuple[bytes, list[Any]]:
         return file.getvalue(), buffers
 
 
-def deserialize(inband: memoryview, buffers: list[Any]) -> Any:
-    """What :func:`serialize` was given; arrays in it are views of ``buffers``."""
-    return pickle.loads(inband, buffers=buffers)
-
-
 def dump_code(code: Any, name: str) -> bytes:
     """A function or class as bytes, whole if it is from ``__main__`` or the like.
 

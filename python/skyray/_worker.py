@@ -123,9 +123,8 @@ class Hooks:
         from . import _serialization
 
         self.serialize = _serialization.serialize
-        self.deserialize = _serialization.deserialize
         self.load_task_error = _serialization.load_task_error
-        self.load_function = _load_function
+        self.load_function = _serialization.load_code
         self.error: Callable[[int, str, str], BaseException] = error_for
         self.node_ip = ""
         self._dump_task_error = _serialization.dump_task_error
@@ -153,17 +152,6 @@ class Hooks:
 
     def on_notice(self, text: str, is_error: bool) -> None:
         print(f"skyray: {text}", file=sys.stderr, flush=True)
-
-
-def _load_function(blob: bytes) -> Any:
-    from ._serialization import load_code
-
-    code = load_code(blob)
-    if isinstance(code, type):
-        from ._actor_methods import with_built_in_methods
-
-        return with_built_in_methods(code)
-    return code
 
 
 def _forget_in_child() -> None:

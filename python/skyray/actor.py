@@ -6,7 +6,6 @@ import pickle
 from typing import Any, Callable, NoReturn, TypeVar
 
 from . import _core
-from ._actor_methods import BUILT_IN
 from ._lifecycle import ensure_connected
 from ._worker import current, export
 from .options import ACTOR, METHOD, resources_of, scheduling_of, validate_options, value_of
@@ -22,6 +21,8 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Answered by every actor, whatever its class.
+_BUILT_IN = ("__ray_ready__", "__ray_call__", "__ray_terminate__")
 _METHOD_OPTIONS = "__skyray_method_options__"
 
 
@@ -244,7 +245,6 @@ class ActorClass:
             "detached": options.get("lifetime") == "detached",
             "get_if_exists": bool(options.get("get_if_exists")),
             "max_restarts": value_of(ACTOR, options, "max_restarts"),
-            "max_task_retries": value_of(ACTOR, options, "max_task_retries"),
             "max_concurrency": 1,
             "placement_resources": placement,
             "resources": resources,
@@ -259,7 +259,7 @@ def _methods(cls: type) -> dict[str, int]:
     """The methods that a handle offers, and how many values each returns."""
     import inspect
 
-    found = dict.fromkeys(BUILT_IN, 1)
+    found = dict.fromkeys(_BUILT_IN, 1)
     for name, member in inspect.getmembers(cls, inspect.isroutine):
         if inspect.isfunction(member) or inspect.ismethod(member):
             options = getattr(member, _METHOD_OPTIONS, {})

@@ -130,16 +130,10 @@ def _num_returns(value: Any) -> str | None:
 
 
 def _retry_exceptions(value: Any) -> str | None:
-    if isinstance(value, bool):
+    items = [] if isinstance(value, bool) else value
+    if all(isinstance(item, type) and issubclass(item, Exception) for item in items):
         return None
-    if not all(isinstance(item, type) and issubclass(item, Exception) for item in value):
-        return "retry_exceptions must be either a boolean or a list of exceptions"
-    if value:
-        raise NotImplementedError(
-            "retry_exceptions with a list: this version of skyray can only retry on all "
-            "exceptions (True) or on none (False)."
-        )
-    return None
+    return "retry_exceptions must be either a boolean or a list of exceptions"
 
 
 def _lifetime(value: str) -> str | None:
@@ -182,7 +176,13 @@ OPTIONS: list[tuple[str, Option]] = [
     ("max_retries", Option(TASK, types=_OptionalInt, default=3, check=_count("max_retries", True))),
     (
         "retry_exceptions",
-        Option(TASK, types=(bool, list, tuple), default=False, check=_retry_exceptions),
+        Option(
+            TASK,
+            types=(bool, list, tuple),
+            default=False,
+            check=_retry_exceptions,
+            only_default=True,
+        ),
     ),
     (
         "max_restarts",
@@ -190,7 +190,13 @@ OPTIONS: list[tuple[str, Option]] = [
     ),
     (
         "max_task_retries",
-        Option(ACTOR, types=_OptionalInt, default=0, check=_count("max_task_retries", True)),
+        Option(
+            ACTOR,
+            types=_OptionalInt,
+            default=0,
+            check=_count("max_task_retries", True),
+            only_default=True,
+        ),
     ),
     ("max_concurrency", _later(ACTOR, types=_OptionalInt, default=1)),
     ("lifetime", Option(ACTOR, types=_OptionalStr, check=_lifetime)),

@@ -84,7 +84,6 @@ class RemoteFunction(Generic[R]):
             if self._options.get("num_returns") is None
             else self._options["num_returns"],
             "max_retries": value_of(TASK, self._options, "max_retries"),
-            "retry_exceptions": bool(value_of(TASK, self._options, "retry_exceptions")),
             "strategy": scheduling_of(self._options),
         }
 
