@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import Any
 
 from . import _machine, _session
 from ._daemon import Daemon
@@ -163,10 +162,11 @@ class Head:
             return Daemon("gcs_server", arguments, log, pass_fd=listener.fileno())
 
 
-def _environment() -> dict[str, Any]:
-    """For a raylet: workers must find this very package, however it was found here."""
+def _environment() -> dict[str, str]:
+    """For a raylet: its zygote must find this very package, however it was found here."""
     environment = dict(os.environ)
-    package_parent = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [package_parent, *filter(None, [environment.get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    parent = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if os.path.basename(parent) not in ("site-packages", "dist-packages"):
+        paths = [parent, *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
     return environment

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from typing import Any
+import types
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -18,6 +19,24 @@ from .exceptions import ActorDiedError, RayError, RayTaskError, UnserializableEx
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _CREATION_SUFFIX = ".__init__"
+_REMEMBERED_MAX = 10_000
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Remembers what other processes can import: cloudpickle would look it up each time."""
+
+    _importable: ClassVar[set[Any]] = set()
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is types.FunctionType or kind is type:
+            if obj in self._importable:
+                return NotImplemented
+            reduced = super().reducer_override(obj)
+            if reduced is NotImplemented and len(self._importable) < _REMEMBERED_MAX:
+                self._importable.add(obj)
+            return reduced
+        return super().reducer_override(obj)
 
 
 def serialize(value: Any) -> tuple[bytes, list[Any]]:
@@ -30,7 +49,7 @@ def serialize(value: Any) -> tuple[bytes, list[Any]]:
     buffers: list[Any] = []
     with io.BytesIO() as file:
         try:
-            cloudpickle.Pickler(file, 5, buffer_callback=buffers.append).dump(value)
+            _Pickler(file, 5, buffer_callback=buffers.append).dump(value)
         except RayError:
             raise
         except Exception as error:
