@@ -149,9 +149,24 @@ def start(
 
 def shutdown() -> None:
     """Leaves the cluster, and ends it if this process started it."""
-    connection = _worker.disconnect()
+    connection = _worker.current()
+    if connection is not None and not connection.is_worker:
+        _hear_out()
+    _worker.disconnect()
     if connection is not None and connection.head is not None and connection.pid == os.getpid():
         connection.head.stop()
+
+
+def _hear_out() -> None:
+    """Waits for the output that workers wrote before this call.
+
+    It lies in pipes that the raylet reads before it has the answer to this question,
+    and comes over the same connection, ahead of that answer.
+    """
+    try:
+        _core.kv_exists("", b"hear-out")
+    except Exception:
+        pass  # The cluster is gone, and with it what there was to hear.
 
 
 def _find_session(address: str) -> tuple[str, str]:

@@ -146,7 +146,7 @@ class Head:
             self.raylet.stop()
         if self._gcs is not None:
             self._gcs.stop()
-        _session.remove_sockets(self.session_dir)
+        _session.end(self.session_dir)
 
     def _start_gcs(self, storage: str) -> Daemon:
         import socket

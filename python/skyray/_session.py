@@ -60,6 +60,16 @@ def create() -> str:
     return path
 
 
+def end(session_dir: str) -> None:
+    """Its processes have ended: nobody is to take it for a live one."""
+    remove_sockets(session_dir)
+    try:
+        with open(os.path.join(session_dir, "owner"), "w"):
+            pass
+    except FileNotFoundError:
+        pass  # The user has removed it all.
+
+
 def remove_sockets(session_dir: str) -> None:
     """What a daemon that was killed could not take away itself."""
     for entry in _entries(session_dir):

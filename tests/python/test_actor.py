@@ -190,7 +190,7 @@ def test_named_actor() -> None:
     assert skyray.get(found.read.remote()) == 7
     assert "counter" in skyray.util.list_named_actors()
     assert {"name": "counter", "namespace": "tests"} in skyray.util.list_named_actors(True)
-    with pytest.raises(ActorAlreadyExistsError, match=r"counter.*already taken"):
+    with pytest.raises(ActorAlreadyExistsError, match=r"'counter' is taken in namespace 'tests'"):
         Counter.options(name="counter").remote()
     same = Counter.options(name="counter", get_if_exists=True).remote(9)
     assert skyray.get(same.read.remote()) == 7

@@ -183,7 +183,7 @@ def test_command_line() -> None:
     assert version.stdout == f"skyray, version {skyray.__version__}\n"
     nothing = subprocess.run([*run, "status"], capture_output=True, text=True, timeout=60)
     assert nothing.returncode == 1
-    assert "none of yours" in nothing.stderr
+    assert "there is none of yours" in nothing.stderr
     with skyray.init(num_cpus=2) as context:
         status = subprocess.run([*run, "status"], capture_output=True, text=True, timeout=60)
         assert status.returncode == 0, status.stderr
