@@ -207,6 +207,11 @@ void NodeServer::ForgetClient(ConnectionId connection) {
   const auto it = clients_.find(connection);
   if (it == clients_.end()) return;
   by_worker_.erase(it->second.worker);
+  if (it->second.registered) {
+    // It listened there; a killed one could not take its socket away.
+    const std::string id = it->second.worker.Hex().substr(0, 16);
+    unlink((options_.socket_dir() + "/w-" + id).c_str());
+  }
   clients_.erase(it);
   std::vector<ActorId> subscribed;
   for (const auto& [actor, subscription] : subscriptions_) {

@@ -228,6 +228,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   LeaseQueue queue_;
   WorkerPool pool_;
   OutputPipes pipes_;
+  const PoolWorker* ended_ = nullptr;  // While its last output is read.
   Zygote zygote_;
   std::unique_ptr<plasma::StoreRunner> store_;
   std::unique_ptr<object_manager::ObjectManager> objects_;  // Null without --data-host.

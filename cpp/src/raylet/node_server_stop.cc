@@ -3,7 +3,8 @@
 //
 //   Stop ─► no new clients; Exit to all ─all workers gone, or kStopGrace─►
 //   SIGKILL ─all gone, or kStopGrace again─► zygote, sockets, directory
-#include <unistd.h>
+#include <filesystem>
+#include <system_error>
 
 #include "common/logging.h"
 #include "raylet/node_server.h"
@@ -57,7 +58,9 @@ void NodeServer::StopNow() {
   server_.Stop();
   objects_.reset();
   store_.reset();
-  rmdir(options_.socket_dir().c_str());  // Stays if a worker left its socket there.
+  // With the sockets of processes that had no time to take theirs away.
+  std::error_code ignored;
+  std::filesystem::remove_all(options_.socket_dir(), ignored);
   if (on_stopped_) on_stopped_();
 }
 

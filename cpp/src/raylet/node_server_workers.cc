@@ -132,7 +132,9 @@ void NodeServer::KillDue(TimePoint now) {
 
 void NodeServer::WorkerGone(const PoolWorker& worker, int status) {
   WorkerExit exit = DescribeExit(worker.pid, status, worker.expected, worker.end_reason);
+  ended_ = &worker;
   exit.stderr_tail = pipes_.Finish(worker.id);
+  ended_ = nullptr;
   if (const ConnectionId connection = ConnectionOf(worker.id)) {
     ForgetClient(connection);
     server_.Close(connection);
@@ -204,6 +206,8 @@ void NodeServer::FinishJob(const JobId& job, const std::string& why) {
 
 void NodeServer::OnLines(const WorkerId& id, const std::vector<OutputLines>& groups) {
   const PoolWorker* worker = pool_.Find(id);
+  // The last lines come when it has left the pool.
+  if (worker == nullptr && ended_ != nullptr && ended_->id == id) worker = ended_;
   const JobEntry* job = worker == nullptr ? nullptr : pool_.FindJob(worker->job);
   if (job == nullptr || job->driver.IsNil()) return;
   // A driver that does not read loses lines, not the raylet its memory.
