@@ -77,6 +77,8 @@ Status Run(const skyray::gcs::Options& options, UniqueFd& ready_fd) {
   SKYRAY_LOG(Info) << "gcs_server is ready, storage " << options.storage;
   loop.run();
   server.Stop();
+  // The owner bound it, and may not be there any more to take it away.
+  unlink((options.session_dir + "/gcs.sock").c_str());
   return end;
 }
 
