@@ -254,7 +254,8 @@ bool Execute(CoreWorker& worker, IncomingCall& call) {
   if (!call.channel) return CreateActor(worker, call);
   if (call.method == "__ray_terminate__") {
     worker.BeginTask(call);
-    worker.Reply(call, 0, {});
+    // Who asked for a result learns of the end from the actor's death.
+    if (call.call.header.returns == 0) worker.Reply(call, 0, {});
     worker.RequestExit("all its handles went out of scope, or it was told to terminate");
     return true;
   }
