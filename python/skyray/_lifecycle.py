@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _worker
+from . import _core, _worker
 from ._version import __version__
+from .exceptions import RayError, RaySystemError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -66,8 +67,6 @@ def ensure_connected() -> _worker.Connection:
     if connection is not None:
         return connection
     if os.environ.get(AUTO_INIT_VARIABLE) == "0":
-        from .exceptions import RaySystemError
-
         raise RaySystemError(
             f"skyray has not been started in this process, and {AUTO_INIT_VARIABLE}=0 says that "
             "it must not start by itself. Call skyray.init() first."
@@ -165,7 +164,7 @@ def _hear_out() -> None:
     """
     try:
         _core.kv_exists("", b"hear-out")
-    except Exception:
+    except RayError:
         pass  # The cluster is gone, and with it what there was to hear.
 
 

@@ -25,6 +25,7 @@ class Connection:
     Attributes:
         info: of the node, the job and this process.
         namespace: of the names of actors.
+        hooks: what the core calls.
         is_worker: not a driver.
         head: the daemons that this process started itself, if it did.
         context: what ``init`` returned; None in a worker.
@@ -32,9 +33,16 @@ class Connection:
     """
 
     def __init__(
-        self, info: _core.ConnectInfo, namespace: str, *, is_worker: bool, head: Head | None
+        self,
+        info: _core.ConnectInfo,
+        namespace: str,
+        hooks: Hooks,
+        *,
+        is_worker: bool,
+        head: Head | None,
     ) -> None:
         self.info = info
+        self.hooks = hooks
         self.namespace = namespace
         self.is_worker = is_worker
         self.head = head
@@ -93,7 +101,7 @@ def _connect(
         raylet_socket, not is_worker, worker_id, job_config, namespace, entrypoint, hooks
     )
     hooks.node_ip = info["node_ip"]
-    _current = Connection(info, namespace, is_worker=is_worker, head=head)
+    _current = Connection(info, namespace, hooks, is_worker=is_worker, head=head)
     return _current
 
 
@@ -124,11 +132,18 @@ class Hooks:
 
         self.serialize = _serialization.serialize
         self.load_task_error = _serialization.load_task_error
-        self.load_function = _serialization.load_code
+        self.actor_class: type | None = None
         self.error: Callable[[int, str, str], BaseException] = error_for
         self.node_ip = ""
+        self._load_code = _serialization.load_code
         self._dump_task_error = _serialization.dump_task_error
         self._log_to_driver = log_to_driver
+
+    def load_function(self, blob: bytes) -> Any:
+        code = self._load_code(blob)
+        if isinstance(code, type):
+            self.actor_class = code  # A process holds one actor at most.
+        return code
 
     def task_error(self, error: BaseException, name: str) -> bytes:
         actor_id = _core.context()["actor_id"]

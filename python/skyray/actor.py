@@ -155,16 +155,16 @@ def find_actor(name: str, namespace: str) -> ActorHandle:
     return ActorHandle(core, pickle.loads(description))
 
 
-def find_handle(actor_id: bytes) -> ActorHandle:
-    """The handle of an actor that exists, by its id.
+def own_handle() -> ActorHandle:
+    """The handle of the actor that this process is.
 
     Raises:
-        ValueError: there is none.
+        RuntimeError: it is none.
     """
-    for actor in _core.list_actors(True, "", False):
-        if actor["actor_id"] == actor_id:
-            return _handle_of(actor_id, pickle.loads(actor["handle"]))
-    raise ValueError(f"There is no actor with the id {actor_id.hex()}.")
+    cls = ensure_connected().hooks.actor_class
+    if cls is None:
+        raise RuntimeError("This method is only available in an actor.")
+    return ActorHandle(_core.actor_from_id(_core.context()["actor_id"]), _describe(cls))
 
 
 class ActorClass:
@@ -222,18 +222,13 @@ class ActorClass:
         """
         options = self._options
         resources = resources_of(ACTOR, options)
-        methods = _methods(self._cls)
         if _is_async(self._cls):
             raise NotImplementedError(
                 f"{self.__name__} has async methods: this version of skyray has no async actors "
                 "yet. Make them plain methods."
             )
         connection = ensure_connected()
-        description = {
-            "class_name": self.__name__,
-            "module": self.__module__,
-            "methods": methods,
-        }
+        description = _describe(self._cls)
         placement = dict(resources)
         if options.get("num_cpus") is None:
             placement["CPU"] = 1.0  # To find it a place; it holds none while it runs.
@@ -255,8 +250,8 @@ class ActorClass:
         return ActorHandle(core, pickle.loads(existing) if existing is not None else description)
 
 
-def _methods(cls: type) -> dict[str, int]:
-    """The methods that a handle offers, and how many values each returns."""
+def _describe(cls: type) -> dict[str, Any]:
+    """What a handle has to know of a class: its methods, and how many values each returns."""
     import inspect
 
     found = dict.fromkeys(_BUILT_IN, 1)
@@ -265,7 +260,7 @@ def _methods(cls: type) -> dict[str, int]:
             options = getattr(member, _METHOD_OPTIONS, {})
             returns = options.get("num_returns")
             found[name] = 1 if returns is None else returns
-    return found
+    return {"class_name": cls.__name__, "module": cls.__module__, "methods": found}
 
 
 def _is_async(cls: type) -> bool:

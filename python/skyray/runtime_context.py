@@ -6,7 +6,7 @@ from typing import Any
 
 from . import _core
 from ._lifecycle import ensure_connected
-from .actor import ActorHandle, find_handle
+from .actor import ActorHandle, own_handle
 
 __all__ = ["RuntimeContext", "get_runtime_context"]
 
@@ -83,10 +83,7 @@ class RuntimeContext:
         Raises:
             RuntimeError: not called in an actor.
         """
-        actor_id = _core.context()["actor_id"]
-        if _hex_or_none(actor_id) is None:
-            raise RuntimeError("This method is only available in an actor.")
-        return find_handle(actor_id)
+        return own_handle()
 
     @property
     def was_current_actor_reconstructed(self) -> bool:

@@ -20,13 +20,17 @@ from skyray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 @pytest.fixture(scope="module", name="cluster")
 def _cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="sr", dir="/tmp") as folder:
+        before = os.environ.get("SKYRAY_TMPDIR")
         os.environ["SKYRAY_TMPDIR"] = folder
         cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 2})
         cluster.add_node(num_cpus=2, resources={"far": 2})
         cluster.wait_for_nodes()
         yield cluster
         cluster.shutdown()
-        del os.environ["SKYRAY_TMPDIR"]
+        if before is None:
+            del os.environ["SKYRAY_TMPDIR"]
+        else:
+            os.environ["SKYRAY_TMPDIR"] = before
 
 
 @skyray.remote(resources={"far": 1})

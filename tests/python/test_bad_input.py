@@ -135,12 +135,22 @@ def test_task_that_no_node_can_ever_run(
             skyray.get(ref, timeout=1)
 
 
-def test_task_for_a_node_that_is_not_there(runtime: RayContext) -> None:
+def test_task_for_a_node_that_is_not_there(
+    runtime: RayContext, capfd: pytest.CaptureFixture[str]
+) -> None:
     from skyray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     strategy = NodeAffinitySchedulingStrategy("ab" * 28, soft=False)
-    with pytest.raises(TaskUnschedulableError):
-        skyray.get(pid.options(scheduling_strategy=strategy).remote(), timeout=30)
+    ref = pid.options(scheduling_strategy=strategy).remote()
+    seen = ""
+
+    def said() -> bool:
+        nonlocal seen
+        seen += capfd.readouterr().err
+        return "pid cannot be scheduled: it must run on node abab" in seen
+
+    until(said, "the reason is printed", 10)
+    del ref
     soft = NodeAffinitySchedulingStrategy("ab" * 28, soft=True)
     assert skyray.get(pid.options(scheduling_strategy=soft).remote(), timeout=30) > 0
     with pytest.raises(ValueError, match="Invalid node_id 'xyz'"):

@@ -14,7 +14,7 @@ from skyray._lifecycle import RayContext
 def test_driver(runtime: RayContext) -> None:
     context = skyray.get_runtime_context()
     assert context.get_node_id() == runtime["node_id"]
-    assert context.get_job_id() == "01000000"
+    assert context.get_job_id() == "00000001"
     assert context.get_actor_id() is None
     assert context.get_task_id() is None
     assert context.namespace == "tests"
