@@ -97,6 +97,16 @@ void ActorScheduler::NodeReported(const NodeId& id, const pb::ResourceReport& re
   Refresh(id, node, report.version(), report.pending_leases());
 }
 
+void ActorScheduler::TakeUntilReported(const NodeId& id, const ActorId& actor,
+                                       const ResourceSet& held) {
+  Node& node = nodes_.at(id);
+  ++node.orders_given;
+  if (held.empty()) return;
+  node.orders.push_back({actor, node.orders_given, held, false});
+  ordered_on_[actor] = id;
+  view_.Debit(id, held);
+}
+
 void ActorScheduler::Refresh(const NodeId& id, const Node& node, uint64_t version,
                              uint64_t pending_leases) {
   scheduling::NodeView view = *view_.Find(id);
@@ -133,10 +143,7 @@ void ActorScheduler::ScheduleLine(Line& line, std::vector<ActorPlacement>& place
     if (choice.kind == Choice::Kind::Later) return;
     if (choice.kind == Choice::Kind::Now) {
       ++turn_;
-      Node& node = nodes_.at(choice.node);
-      node.orders.push_back({actor, ++node.orders_given, line.request.held, false});
-      ordered_on_[actor] = choice.node;
-      view_.Debit(choice.node, line.request.held);
+      TakeUntilReported(choice.node, actor, line.request.held);
       placements.push_back({ActorPlacement::Kind::Place, actor, choice.node, ""});
     } else if (line.request.strategy.kind == Strategy::Kind::NodeAffinity &&
                !line.request.strategy.soft) {

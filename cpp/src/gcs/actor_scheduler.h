@@ -74,6 +74,7 @@ class ActorScheduler {
   };
 
   void Refresh(const NodeId& id, const Node& node, uint64_t version, uint64_t pending_leases);
+  void TakeUntilReported(const NodeId& id, const ActorId& actor, const ResourceSet& held);
   void ScheduleLine(Line& line, std::vector<ActorPlacement>& placements);
 
   scheduling::ClusterView view_;

@@ -4,11 +4,14 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
 
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <deque>
 #include <optional>
+#include <thread>
 #include <unordered_map>
 
 #include "common/logging.h"
@@ -22,6 +25,8 @@
 namespace skyray::gcs {
 namespace {
 
+// So many calls of one method can arrive in one turn, and so share one commit.
+constexpr int kArrivalsPerMethod = 16;
 // A node that leaves so many commands unread is not alive in any useful sense.
 constexpr size_t kUnsentCommandsMax = 200'000;
 
@@ -56,6 +61,12 @@ struct Stream {
   bool done = false;
 };
 
+// What is to be said once what was written is durable.
+struct Turn {
+  Effects effects;
+  std::vector<Call*> answered;
+};
+
 Now ReadClocks() {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
   return {std::chrono::duration_cast<std::chrono::milliseconds>(since).count(), WallClockMs()};
@@ -86,6 +97,7 @@ struct Server::State {
 
   void EndTurnSoon();
   void EndTurn();
+  void Deliver(Turn turn);
   void SendCommands(std::vector<std::pair<NodeId, pb::NodeCommand>> commands);
   void ArmTimer();
   void Stop();
@@ -111,6 +123,13 @@ struct Server::State {
 
   std::vector<Call*> answered;  // To be sent at the end of this turn.
   bool turn_ends = false;
+  // While one batch is being committed, the next one grows.
+  bool committing = false;
+  Turn being_committed;
+  boost::asio::io_context storage_loop{1};
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>>
+      storage_work;
+  std::thread storage_thread;  // Started by the first write.
   // What is posted holds it, and looks at it first: the server may be gone.
   std::shared_ptr<bool> open = std::make_shared<bool>(true);
 
@@ -160,6 +179,10 @@ void Server::State::Stop() {
   *open = false;
   timer.cancel();
   if (acceptor != nullptr) acceptor->Stop();
+  if (storage_thread.joinable()) {
+    storage_work.reset();
+    storage_thread.join();  // The commit under way is still made.
+  }
   if (server == nullptr) return;
   // What is under way is cut off, so that the queue drains at once.
   server->Shutdown(gpr_inf_past(GPR_CLOCK_REALTIME));
@@ -190,11 +213,13 @@ void Server::State::ListenFor(Service& service, Method method, OnCall on_call) {
 // `handler` takes the request and returns the reply.
 template <class Request, class Reply, class Service, class Method, class Handler>
 void Server::State::Serve(Service& service, Method method, Handler handler) {
-  ListenFor<Request, Reply>(service, method, [this, handler](TypedCall<Request, Reply>* call) {
-    call->reply = handler(call->request);
-    answered.push_back(call);
-    EndTurnSoon();
-  });
+  for (int i = 0; i < kArrivalsPerMethod; ++i) {
+    ListenFor<Request, Reply>(service, method, [this, handler](TypedCall<Request, Reply>* call) {
+      call->reply = handler(call->request);
+      answered.push_back(call);
+      EndTurnSoon();
+    });
+  }
 }
 
 void Server::State::ListenForCalls() {
@@ -374,12 +399,34 @@ void Server::State::EndTurnSoon() {
 
 void Server::State::EndTurn() {
   turn_ends = false;
-  Effects effects = cluster.TakeEffects();
-  if (Status status = storage.Commit(); !status.ok()) {
-    Stop();
-    return failed(status);
+  if (committing) return;  // The end of that commit ends this turn too.
+  Turn turn{cluster.TakeEffects(), std::exchange(answered, {})};
+  auto writes = storage.TakeWrites();
+  if (writes.empty()) return Deliver(std::move(turn));
+  committing = true;
+  being_committed = std::move(turn);
+  if (!storage_thread.joinable()) {
+    storage_work.emplace(storage_loop.get_executor());
+    storage_thread = std::thread([this] { storage_loop.run(); });
   }
-  for (KvAnswer& answer : effects.kv_answers) {
+  boost::asio::post(storage_loop, [this, open = open, writes = std::move(writes)] {
+    // Stop() waits for this thread, so *this is still there.
+    const Status status = storage.Commit(writes);
+    boost::asio::post(loop, [this, open, status] {
+      if (!*open) return;
+      if (!status.ok()) {
+        Stop();
+        return failed(status);
+      }
+      committing = false;
+      Deliver(std::exchange(being_committed, {}));
+      EndTurnSoon();
+    });
+  });
+}
+
+void Server::State::Deliver(Turn turn) {
+  for (KvAnswer& answer : turn.effects.kv_answers) {
     const auto it = waiting.find(answer.waiter);
     if (it == waiting.end()) continue;
     it->second->reply = std::move(answer.reply);
@@ -387,8 +434,8 @@ void Server::State::EndTurn() {
     waiting.erase(it);
   }
   // A reply to a creation goes out before the orders that follow from it.
-  for (Call* call : std::exchange(answered, {})) call->Answer();
-  SendCommands(std::move(effects.commands));
+  for (Call* call : turn.answered) call->Answer();
+  SendCommands(std::move(turn.effects.commands));
   ArmTimer();
 }
 

@@ -4,10 +4,12 @@
 //   call, event ─posted─► loop: Cluster ─► collected ─┐ end of this turn
 //   replies, commands ◄──────────── Storage::Commit ◄─┘
 //
-// All that arrives in one turn of the loop is one transaction; nothing is
-// answered before it is durable. A node is as alive as its Attach stream.
+// All that arrives in one turn of the loop, or while the disk is busy, is one
+// transaction; nothing is said before it is durable. A node is as alive as its
+// Attach stream.
 //
-// Threading:  lives on one loop. gRPC's own threads only post to it.
+// Threading:  lives on one loop. gRPC's threads, and the one that commits (where
+//             the storage writes at all), only post to it.
 // Ownership:  owns the connections and the calls. `storage` must outlive it.
 // Errors:     what peers send wrong is answered or dropped. When the storage
 //             fails the server cannot go on: `failed` is called, once.

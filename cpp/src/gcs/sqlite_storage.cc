@@ -122,9 +122,7 @@ void SqliteStorage::Delete(Table table, std::string key) {
   writes_.push_back({table, std::move(key), "", true});
 }
 
-Status SqliteStorage::Commit() {
-  if (writes_.empty()) return Status();
-  const std::vector<Write> writes = std::exchange(writes_, {});
+Status SqliteStorage::Commit(const std::vector<Write>& writes) {
   Status status = Execute("BEGIN");
   for (const Write& write : writes) {
     if (status.ok()) status = Apply(write);

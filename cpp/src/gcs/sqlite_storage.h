@@ -7,6 +7,8 @@
 //             comes from another version; the sentence says which, and what to do.
 #pragma once
 
+#include <utility>
+
 #include "gcs/storage.h"
 
 struct sqlite3;
@@ -21,17 +23,11 @@ class SqliteStorage final : public Storage {
 
   void Put(Table table, std::string key, std::string value) override;
   void Delete(Table table, std::string key) override;
-  Status Commit() override;
+  std::vector<Write> TakeWrites() override { return std::exchange(writes_, {}); }
+  Status Commit(const std::vector<Write>& writes) override;
   Status Load(Table table, const Visitor& visit) override;
 
  private:
-  struct Write {
-    Table table;
-    std::string key;
-    std::string value;
-    bool remove;
-  };
-
   explicit SqliteStorage(std::string path) : path_(std::move(path)) {}
   Status Initialise();
   Status Execute(const char* sql);

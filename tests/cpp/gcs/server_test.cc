@@ -48,15 +48,18 @@ class FakeNode : public rpc::GcsHandler {
 
 class FailingStorage final : public Storage {
  public:
-  void Put(Table, std::string, std::string) override { dirty_ = true; }
+  void Put(Table table, std::string key, std::string value) override {
+    writes_.push_back({table, std::move(key), std::move(value), false});
+  }
   void Delete(Table, std::string) override {}
+  std::vector<Write> TakeWrites() override { return std::exchange(writes_, {}); }
   Status Load(Table, const Visitor&) override { return Status(); }
-  Status Commit() override {
-    return dirty_ ? Status(ErrorCode::OutOfDisk, "the disk is full") : Status();
+  Status Commit(const std::vector<Write>&) override {
+    return Status(ErrorCode::OutOfDisk, "the disk is full");
   }
 
  private:
-  bool dirty_ = false;
+  std::vector<Write> writes_;
 };
 
 class ServerTest : public testing::Test {

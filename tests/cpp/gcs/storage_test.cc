@@ -57,7 +57,7 @@ TEST_F(StorageTest, WhatIsCommittedIsThereAfterReopening) {
     storage->Put(Table::Kv, "", "");
     storage->Delete(Table::Kv, "gone");
     storage->Put(Table::Jobs, "k", "job");
-    ASSERT_TRUE(storage->Commit().ok());
+    ASSERT_TRUE(storage->Commit(storage->TakeWrites()).ok());
     storage->Put(Table::Kv, "never committed", "v");
   }
   auto storage = Open();
@@ -74,7 +74,7 @@ TEST_F(StorageTest, WhatIsCommittedSurvivesSigkill) {
     for (int i = 0;; ++i) {
       storage->Put(Table::Kv, std::to_string(i), "v");
       storage->Put(Table::Jobs, std::to_string(i), "v");
-      if (!storage->Commit().ok() || write(ready[1], "x", 1) != 1) _exit(1);
+      if (!storage->Commit(storage->TakeWrites()).ok() || write(ready[1], "x", 1) != 1) _exit(1);
     }
   }
   // Each byte stands for a commit that was acknowledged.
@@ -118,7 +118,7 @@ TEST_F(StorageTest, ADamagedStoreIsRefused) {
     for (int i = 0; i < 1000; ++i) {
       storage->Put(Table::Kv, std::to_string(i), std::string(100, 'v'));
     }
-    ASSERT_TRUE(storage->Commit().ok());
+    ASSERT_TRUE(storage->Commit(storage->TakeWrites()).ok());
   }
   {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
@@ -169,7 +169,7 @@ class ReloadTest : public StorageTest {
   }
 
   Effects Commit() {
-    EXPECT_TRUE(storage->Commit().ok());
+    EXPECT_TRUE(storage->Commit(storage->TakeWrites()).ok());
     return cluster->TakeEffects();
   }
 
