@@ -151,43 +151,54 @@ static void WaitToRead(const std::shared_ptr<S>& state) {
   }
 }
 
+// Sends what the socket takes of the first frame. False if it takes no more for
+// now, or has failed: then `error` is not 0.
+template <class S>
+static bool WriteFront(S& state, int& error) {
+  OutgoingFrame& frame = state.output.front();
+  const iovec part{frame.bytes.data() + state.output_offset,
+                   frame.bytes.size() - state.output_offset};
+  int fds[kFrameFdsMax];
+  size_t fd_count = 0;
+  if (state.output_offset == 0) {
+    for (const UniqueFd& fd : frame.fds) fds[fd_count++] = fd.get();
+  }
+  const ssize_t done =
+      SendWithFds(state.socket.native_handle(), &part, 1, std::span<const int>(fds, fd_count),
+                  MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (done < 0) {
+    if (errno == EINTR) return true;
+    if (errno != EAGAIN) error = errno;
+    return false;
+  }
+  frame.fds.clear();
+  state.output_offset += static_cast<size_t>(done);
+  state.output_bytes -= static_cast<size_t>(done);
+  if (state.output_offset == frame.bytes.size()) {
+    state.output.pop_front();
+    state.output_offset = 0;
+  }
+  return true;
+}
+
 template <class S>
 static void WriteSome(const std::shared_ptr<S>& state) {
-  while (state->open && !state->output.empty()) {
-    OutgoingFrame& frame = state->output.front();
-    const iovec part{frame.bytes.data() + state->output_offset,
-                     frame.bytes.size() - state->output_offset};
-    int fds[kFrameFdsMax];
-    size_t fd_count = 0;
-    if (state->output_offset == 0) {
-      for (const UniqueFd& fd : frame.fds) fds[fd_count++] = fd.get();
-    }
-    const ssize_t done =
-        SendWithFds(state->socket.native_handle(), &part, 1, std::span<const int>(fds, fd_count),
-                    MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (done < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN) break;
-      return Shut(state, Status(ErrorCode::Disconnected,
-                                ErrnoStatus("writing to the peer", errno).message()));
-    }
-    frame.fds.clear();
-    state->output_offset += static_cast<size_t>(done);
-    state->output_bytes -= static_cast<size_t>(done);
-    if (state->output_offset == frame.bytes.size()) {
-      state->output.pop_front();
-      state->output_offset = 0;
-    }
+  int error = 0;
+  while (state->open && !state->output.empty() && WriteFront(*state, error)) {
   }
   if (!state->open) return;
+  if (error != 0) {
+    return Shut(state, Status(ErrorCode::Disconnected,
+                              ErrnoStatus("writing to the peer", error).message()));
+  }
   if (state->output.empty()) {
     if (state->close_after_send) return Shut(state, Status());
   } else if (!state->writing) {
     state->writing = true;
     state->socket.async_wait(asio::posix::stream_descriptor::wait_write,
-                             [state](const boost::system::error_code& error) {
+                             [state](const boost::system::error_code& failed) {
                                state->writing = false;
-                               if (!error) WriteSome(state);
+                               if (!failed) WriteSome(state);
                              });
   }
   WaitToRead(state);
@@ -214,8 +225,12 @@ void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<
   state_->output_bytes += frame.bytes.size();
   state_->output.push_back(std::move(frame));
   if (state_->output.size() > 1) return;  // The writer is waiting for the socket.
-  // Written from the loop, not from here: a failing write must not call
-  // on_closed inside the caller's Send. One post serves a burst of frames.
+  int error = 0;
+  while (!state_->output.empty() && WriteFront(*state_, error) && error == 0) {
+  }
+  if (state_->output.empty()) return;  // Most often: the peer has it already.
+  // From the loop, not from here: a write that failed must not call on_closed
+  // inside the caller's Send.
   asio::post(state_->socket.get_executor(), [state = state_] { WriteSome(state); });
 }
 
