@@ -140,8 +140,13 @@ void ObjectPuller::OnLinkClosed(const NodeId& node, const Status& why) {
   // Gone first, so that nothing more is written into memory that is given up.
   const auto link = links_.extract(node);
   std::vector<TransferId> failed;
-  for (const auto& [id, transfer] : transfers_) {
-    if (transfer.node == node) failed.push_back(id);
+  for (auto& [id, transfer] : transfers_) {
+    if (transfer.node != node || transfer.failed) continue;
+    if (transfer.creating && !transfer.window) {
+      transfer.failed = why;
+    } else {
+      failed.push_back(id);
+    }
   }
   if (!failed.empty()) {
     SKYRAY_LOG(Warning) << "fetching " << failed.size() << " objects from node "
@@ -159,7 +164,7 @@ Status ObjectPuller::OnOpened(const NodeId& node, const wire::ObjectOpened& open
   const auto found = transfers_.find(id);
   if (found == transfers_.end()) return Status();  // It arrived some other way meanwhile.
   Transfer& transfer = found->second;
-  if (transfer.node != node || transfer.creating) {
+  if (transfer.node != node || transfer.creating || transfer.failed) {
     return Status(ErrorCode::InvalidRequest, "it answers what it was not asked");
   }
   if (opened.error() != ErrorCode::Ok) {
@@ -186,11 +191,14 @@ Status ObjectPuller::OnOpened(const NodeId& node, const wire::ObjectOpened& open
 void ObjectPuller::OnCreated(TransferId id, const ObjectId& object,
                              Result<std::span<uint8_t>> memory) {
   const auto found = transfers_.find(id);
-  if (found == transfers_.end()) {
-    if (memory) store_.Abort(object);  // Its node has gone meanwhile.
-    return;
-  }
+  SKYRAY_CHECK(found != transfers_.end());
   Transfer& transfer = found->second;
+  if (transfer.failed) {
+    const Status why = *transfer.failed;
+    transfers_.erase(found);
+    if (memory) store_.Abort(object);
+    return Perform(pulls_.Failed(id, why));
+  }
   if (memory) {
     transfer.memory = *memory;
     transfer.window.emplace(memory->size());

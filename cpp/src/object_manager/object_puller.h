@@ -46,6 +46,9 @@ class ObjectPuller {
     std::span<uint8_t> memory;
     std::optional<ChunkWindow> window;  // Set once there is room for it here.
     bool creating = false;              // The store has been asked for room.
+    // Its node has failed while the store was being asked: the next node is asked
+    // once the store has answered, lest its object be found to exist.
+    std::optional<Status> failed;
   };
 
   void Want(const ObjectId& object, const std::vector<NodeId>& nodes, uint64_t size_bytes,

@@ -287,6 +287,22 @@ TEST_F(ObjectManagerTest, APeerThatDiesAloneMeansLostAndNothingIsLeft) {
       [](const plasma::StoreStats& stats) { return stats.objects.all.objects == 0; }));
 }
 
+TEST_F(ObjectManagerTest, APeerThatDiesWhileRoomIsMadeIsReplacedByTheNext) {
+  // It dies with its answer, before the store here can have made room.
+  FakeHolder dying(loop, [&](FakeHolder& self, const ipc::Frame& frame) {
+    if (!FakeHolder::IsOpen(frame)) return;
+    self.SayOpened(frame, kMiB);
+    self.stream->CloseAfterSend();
+  });
+  here.manager->SetNodeAddress(dying.id, "127.0.0.1", dying.port);
+  const auto source = there.store.Connect();
+  for (int i = 0; i < 50; ++i) {
+    const ObjectId id = plasma::PutText(*source, owner, "survivor");
+    EXPECT_TRUE(Pull(id, {dying.id, there.id}).ok());
+    EXPECT_EQ(plasma::GetText(*here.store.Connect(), id), "survivor");
+  }
+}
+
 TEST_F(ObjectManagerTest, ASilentPeerIsGivenUpWhenItsNodeIsDeclaredDead) {
   bool asked = false;
   FakeHolder silent(loop, [&](FakeHolder&, const ipc::Frame&) { asked = true; });
