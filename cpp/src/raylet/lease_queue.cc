@@ -167,13 +167,11 @@ std::vector<LeaseId> LeaseQueue::LeasesOf(const LeaseOwner& owner) const {
   return leases;
 }
 
-std::vector<LeaseId> LeaseQueue::LeasesOfNode(const NodeId& node) const {
-  std::vector<LeaseId> leases;
+std::optional<LeaseId> LeaseQueue::LeaseOf(const ActorId& actor) const {
   for (const auto& [id, granted] : granted_) {
-    const LeaseRequest& request = granted.lease.request;
-    if (request.actor.IsNil() && request.owner.node == node) leases.push_back(id);
+    if (granted.lease.request.actor == actor) return id;
   }
-  return leases;
+  return std::nullopt;
 }
 
 template <class Predicate>
@@ -221,10 +219,6 @@ void LeaseQueue::RemoveOwner(const LeaseOwner& owner) {
 
 void LeaseQueue::RemoveNode(const NodeId& node) {
   TakeIf([&](const LeaseRequest& r) { return r.actor.IsNil() && r.owner.node == node; });
-}
-
-void LeaseQueue::RemoveJob(const JobId& job) {
-  TakeIf([&](const LeaseRequest& request) { return request.job == job; });
 }
 
 size_t LeaseQueue::waiting_count() const {

@@ -105,14 +105,14 @@ class LeaseQueue {
   bool Return(const LeaseId& lease);
   const Lease* Find(const LeaseId& lease) const;
   std::vector<LeaseId> LeasesOf(const LeaseOwner& owner) const;
-  std::vector<LeaseId> LeasesOfNode(const NodeId& node) const;
+  // What the actor holds, or will once it has a worker.
+  std::optional<LeaseId> LeaseOf(const ActorId& actor) const;
 
   // Takes requests that still wait out of the queue.
   std::optional<LeaseRequest> Cancel(const LeaseOwner& owner, uint64_t request_id);
   std::optional<LeaseRequest> CancelActor(const ActorId& actor);
   void RemoveOwner(const LeaseOwner& owner);
   void RemoveNode(const NodeId& node);
-  void RemoveJob(const JobId& job);
   size_t waiting_count() const;
 
  private:

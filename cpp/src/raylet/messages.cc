@@ -61,7 +61,7 @@ ResourceSet ResourcesFrom(const pb::Resources& resources) {
 void CopyResources(const ResourceSet& from, pb::Resources* to) {
   // What is lent out twice is told as nothing left.
   for (const auto& [name, amount] : from.amounts()) {
-    if (amount > 0) (*to->mutable_amounts())[name] = amount;
+    if (amount > 0) (*to->mutable_amounts())[ToValidUtf8(name)] = amount;
   }
 }
 

@@ -176,6 +176,8 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void OnStartActor(const pb::StartActor& order);
   void OnStopActor(const pb::StopActor& order);
   void BecomeActor(const ActorId& actor, const LeaseId& lease, const PoolWorker& worker);
+  // It has no worker yet, and is to have none.
+  void WithdrawActor(const ActorId& actor, const std::string& why);
   void ActorNotPlaced(const ActorId& actor, const std::string& why);
   void ActorExited(const ActorId& actor, const WorkerExit& exit);
   void OnActorStarted(const Client& client, const wire::ActorStarted& message);

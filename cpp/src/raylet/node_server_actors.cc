@@ -2,6 +2,7 @@
 // NodeServer: actors, as the GCS orders them and as subscribers hear of them.
 #include "common/logging.h"
 #include "raylet/node_server.h"
+#include "raylet/utf8.h"
 
 namespace skyray::raylet {
 
@@ -53,7 +54,7 @@ void NodeServer::OnActorStarted(const Client& client, const wire::ActorStarted& 
   started.set_pid(client.pid);
   started.set_failed(message.failed());
   started.set_creation_error(std::string(BytesOf(message.creation_error())));
-  started.set_message(TextOf(message.message()));
+  started.set_message(ToValidUtf8(TextOf(message.message())));
   gcs_->SendEvent(std::move(event));
   if (message.failed()) EndWorker(client.worker, true, "its __init__ raised", HowToEnd::Ask);
 }
@@ -67,11 +68,16 @@ void NodeServer::OnStopActor(const pb::StopActor& order) {
   // An order for an earlier life of this actor.
   if (meant && !meant->IsNil() && !worker.IsNil() && *meant != worker) return;
   if (!worker.IsNil()) return EndWorker(worker, true, order.reason(), HowToEnd::AtOnce);
-  queue_.CancelActor(*actor);
+  WithdrawActor(*actor, order.reason());
+}
+
+void NodeServer::WithdrawActor(const ActorId& actor, const std::string& why) {
+  queue_.CancelActor(actor);
+  if (const auto lease = queue_.LeaseOf(actor)) EndLease(*lease, /*worker_failed=*/false);
   WorkerExit exit;
   exit.expected = true;
-  exit.reason = order.reason();
-  ActorExited(*actor, exit);
+  exit.reason = why;
+  ActorExited(actor, exit);
 }
 
 void NodeServer::ActorNotPlaced(const ActorId& actor, const std::string& why) {

@@ -2,6 +2,7 @@
 // NodeServer: what its clients ask of the GCS, so that the GCS has one
 // connection per node.
 #include "raylet/node_server.h"
+#include "raylet/utf8.h"
 
 namespace skyray::raylet {
 
@@ -34,7 +35,7 @@ void NodeServer::ReplyKv(ConnectionId connection, uint64_t request, const Status
 }
 
 void NodeServer::RelayKv(ConnectionId connection, uint64_t request, const wire::Kv& message) {
-  const std::string name_space = TextOf(message.namespace_());
+  const std::string name_space = ToValidUtf8(TextOf(message.namespace_()));
   const std::string key(BytesOf(message.key()));
   const bool is_function = name_space == kFunctions;
   // The fields that all five requests have.
@@ -94,8 +95,8 @@ void NodeServer::RelayKv(ConnectionId connection, uint64_t request, const wire::
 void NodeServer::RelayGetNamedActor(ConnectionId connection, uint64_t request,
                                     const wire::GetNamedActor& message) {
   pb::GetNamedActorRequest call;
-  call.set_name(TextOf(message.name()));
-  call.set_namespace_(TextOf(message.namespace_()));
+  call.set_name(ToValidUtf8(TextOf(message.name())));
+  call.set_namespace_(ToValidUtf8(TextOf(message.namespace_())));
   gcs_->GetNamedActor(call, [=, this](const Result<pb::GetActorReply>& reply) {
     const Status status = reply ? Status() : reply.error();
     Builder builder;
@@ -111,7 +112,7 @@ void NodeServer::RelayListActors(ConnectionId connection, uint64_t request,
                                  const wire::ListActors& message) {
   pb::ListActorsRequest call;
   call.set_all_namespaces(message.all_namespaces());
-  call.set_namespace_(TextOf(message.namespace_()));
+  call.set_namespace_(ToValidUtf8(TextOf(message.namespace_())));
   call.set_named_only(message.named_only());
   gcs_->ListActors(call, [=, this](const Result<pb::ListActorsReply>& reply) {
     const Status status = reply ? Status() : reply.error();

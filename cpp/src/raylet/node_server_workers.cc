@@ -184,18 +184,13 @@ bool NodeServer::HostsDetached(const PoolWorker& worker) const {
 }
 
 void NodeServer::FinishJob(const JobId& job, const std::string& why) {
-  queue_.RemoveJob(job);
   pool_.FinishJob(job);
   std::vector<ActorId> waiting;
   for (const auto& [actor, hosted] : actors_) {
-    if (JobOf(actor) == job && hosted.worker.IsNil()) waiting.push_back(actor);
+    const bool ends = JobOf(actor) == job && !hosted.spec.detached();
+    if (ends && hosted.worker.IsNil()) waiting.push_back(actor);
   }
-  for (const ActorId& actor : waiting) {
-    WorkerExit exit;
-    exit.expected = true;
-    exit.reason = why;
-    ActorExited(actor, exit);
-  }
+  for (const ActorId& actor : waiting) WithdrawActor(actor, why);
   for (const WorkerId& worker : pool_.WorkersOf(job)) {
     if (!HostsDetached(*pool_.Find(worker))) EndWorker(worker, true, why, HowToEnd::Ask);
   }

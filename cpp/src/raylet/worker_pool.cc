@@ -25,7 +25,6 @@ void WorkerPool::FinishJob(const JobId& job) {
   const auto it = jobs_.find(job);
   if (it == jobs_.end()) return;
   it->second.entry.finished = true;
-  it->second.waiting.clear();
   it->second.prestart = 0;
 }
 

@@ -65,8 +65,8 @@ class WorkerPool {
   // A job known already keeps its entry.
   void AddJob(JobEntry job);
   const JobEntry* FindJob(const JobId& job) const;
-  // No more forks for it (but for its detached actors' leases), and nothing
-  // waits for it any more; the caller ends its workers.
+  // No more workers ahead of need. What still waits is of its detached actors, or
+  // withdrawn as its owners end; the caller ends its workers.
   void FinishJob(const JobId& job);
   // Wishes for `count` workers of the job to be there, idle or starting.
   void Prestart(const JobId& job, size_t count);

@@ -161,12 +161,13 @@ TEST_F(WorkerPoolTest, AJobWhoseWorkersNeverComeUpIsGivenUp) {
   EXPECT_THAT(Forks(), IsEmpty());
 }
 
-TEST_F(WorkerPoolTest, AFinishedJobIsForkedForNoMore) {
-  pool.Assign(job, a, now);
+TEST_F(WorkerPoolTest, AFinishedJobGetsNoWorkersAheadOfNeed) {
+  pool.Prestart(job, 1);
   pool.FinishJob(job);
   pool.Prestart(job, 3);
   EXPECT_THAT(Forks(), IsEmpty());
-  EXPECT_FALSE(pool.StopWaiting(a));
+  pool.Assign(job, a, now);  // Of one of its detached actors.
+  EXPECT_THAT(Forks(), SizeIs(1));
 }
 
 TEST_F(WorkerPoolTest, WithTheZygoteGoneEveryWorkerIs) {
