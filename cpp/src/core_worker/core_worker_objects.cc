@@ -282,13 +282,12 @@ void CoreWorker::TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& 
   if (ref.owner == self_) {
     FreedEffects freed;
     if (add) {
-      objects_.AddBorrower(ref.object, borrower);
+      objects_.AddBorrower(ref.object, borrower, freed);
       GetPeer(borrower);  // Its end must be noticed: it ends the borrow.
     } else {
       objects_.RemoveBorrower(ref.object, borrower, freed);
-      Apply(freed);
     }
-    return;
+    return Apply(freed);
   }
   Builder builder(256);
   const auto id = PutId(builder, ref.object);

@@ -38,6 +38,11 @@ Object* ObjectTable::Restore(const ObjectId& id, const WorkerAddress& owner) {
   if (owner != self_) {
     object->owner = Intern(owner);
     ++borrowed_;
+  } else {
+    object->state = ObjectState::InProcess;
+    object->value = MakeErrorValue(
+        ErrorCode::ObjectLost,
+        "object " + id.Hex() + " was freed: no reference to it was left when this one was made");
   }
   Publish(object);
   return object;
@@ -68,8 +73,8 @@ void ObjectTable::MaybeFree(Object* object, FreedEffects& freed) {
     if (next->refs > 0 || next->task_pending) continue;
     if (next->extras && !next->extras->borrowers.empty()) continue;
     if (next->owner == nullptr) {
-      if (next->state == ObjectState::InStore)
-        freed.store_copies.push_back({next->id, next->nodes});
+      // Also if an error has taken the value's place since.
+      if (!next->nodes.empty()) freed.store_copies.push_back({next->id, next->nodes});
     } else {
       --borrowed_;
       if (next->registered) freed.returned.push_back({next->id, *next->owner});
@@ -129,11 +134,13 @@ void ObjectTable::Contain(Object* outer, Object* inner) {
   outer->Extras().contained.push_back(inner);
 }
 
-void ObjectTable::AddBorrower(const ObjectId& id, const WorkerAddress& borrower) {
+void ObjectTable::AddBorrower(const ObjectId& id, const WorkerAddress& borrower,
+                              FreedEffects& freed) {
   Object* object = Find(id);
   if (object == nullptr || object->owner != nullptr) return;
   auto& borrowers = object->Extras().borrowers;
   if (++borrowers[borrower] == 0) borrowers.erase(borrower);
+  if (object->refs == 0) MaybeFree(object, freed);
 }
 
 void ObjectTable::RemoveBorrower(const ObjectId& id, const WorkerAddress& borrower,

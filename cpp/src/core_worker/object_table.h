@@ -104,7 +104,8 @@ class ObjectTable {
   // Makes it findable by id.
   void Publish(Object* object);
   // The object of that name with one more reference; a borrowed one is made if
-  // it is not known yet.
+  // it is not known yet. One of ours that is not known was freed: it is made
+  // anew with the error ObjectLost for its value.
   Object* Restore(const ObjectId& id, const WorkerAddress& owner);
   Object* Find(const ObjectId& id) const;
 
@@ -120,7 +121,8 @@ class ObjectTable {
   // `inner` (whose reference is taken over) lives as long as `outer`.
   void Contain(Object* outer, Object* inner);
 
-  void AddBorrower(const ObjectId& id, const WorkerAddress& borrower);
+  // Frees it if the RemoveBorrower that it belongs to came first.
+  void AddBorrower(const ObjectId& id, const WorkerAddress& borrower, FreedEffects& freed);
   void RemoveBorrower(const ObjectId& id, const WorkerAddress& borrower, FreedEffects& freed);
   void BorrowerGone(const WorkerId& borrower, FreedEffects& freed);
   // Borrowed, still pending objects of a dead owner.
