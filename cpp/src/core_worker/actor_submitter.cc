@@ -28,14 +28,12 @@ Function* ActorSubmitter::Method(Actor* actor, const std::string& method) {
   return slot.get();
 }
 
-std::vector<Task*> ActorSubmitter::TakeSendable(Actor* actor) {
-  std::vector<Task*> sendable;
-  if (!actor->channel || actor->state != ActorState::Alive) return sendable;
-  while (!actor->queue.empty() && actor->queue.front()->unresolved == 0) {
-    sendable.push_back(actor->queue.front());
-    actor->queue.pop_front();
-  }
-  return sendable;
+Task* ActorSubmitter::NextSendable(Actor* actor) {
+  if (!actor->channel || actor->state != ActorState::Alive) return nullptr;
+  if (actor->queue.empty() || actor->queue.front()->unresolved > 0) return nullptr;
+  Task* task = actor->queue.front();
+  actor->queue.pop_front();
+  return task;
 }
 
 std::vector<Task*> ActorSubmitter::TakeQueued(Actor* actor) {

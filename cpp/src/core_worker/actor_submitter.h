@@ -62,8 +62,9 @@ class ActorSubmitter {
   Actor* Get(const ActorId& id, bool& made);
   Actor* Find(const ActorId& id) const;
   Function* Method(Actor* actor, const std::string& method);
-  // The calls at the head of the queue that may leave now, in order.
-  std::vector<Task*> TakeSendable(Actor* actor);
+  // The call at the head of the queue, taken out, if it may leave now; or null.
+  // One at a time: what is done with it may make others leave.
+  Task* NextSendable(Actor* actor);
   std::vector<Task*> TakeQueued(Actor* actor);
   const std::unordered_map<ActorId, std::unique_ptr<Actor>>& actors() const { return actors_; }
 

@@ -187,15 +187,14 @@ void CoreWorker::PumpActor(Lock* lock, Actor* actor) {
     if (!actor->channel) FinishActorDeath(actor);
     return;
   }
-  for (Task* task : actors_.TakeSendable(actor)) {
+  // A failed call's effects may come back here, so nothing is held over a turn.
+  while (Task* task = actors_.NextSendable(actor)) {
     if (ValuePtr error = ArgumentError(*task)) {
       Complete(task, error);
-    } else if (actor->channel) {
+    } else {
       // Sent together at the end: between two sends that let go of the mutex
       // another thread's call could overtake the rest.
       SendCall(nullptr, *actor->channel, task, /*keep_arguments=*/false);
-    } else {
-      orphaned_calls_[actor].push_back(task);  // A failed argument's effects closed it.
     }
   }
   if (lock != nullptr) gateway_.FlushDirty(*lock);
