@@ -113,7 +113,8 @@ SystemErrorView ParseSystemError(const PayloadView& payload) {
   }
   std::string actor(text.substr(1, kActorHexBytes));
   if (actor[0] == ' ') actor.clear();
-  return {static_cast<ErrorCode>(text[0]), std::move(actor),
+  const auto code = static_cast<ErrorCode>(text[0]);
+  return {code <= ErrorCode::MAX ? code : ErrorCode::Internal, std::move(actor),
           std::string(text.substr(1 + kActorHexBytes))};
 }
 

@@ -117,12 +117,15 @@ void TaskSubmitter::HandedBack(const std::vector<Task*>& tasks, int64_t now_ns,
   for (auto it = tasks.rbegin(); it != tasks.rend(); ++it) {
     Task* task = *it;
     lease_class = task->lease_class;
-    // What is still in flight there is long, whatever was expected.
-    task->lease->unknown_load = true;
     Lease* lease = task->lease;
     Unassign(task, now_ns);
-    if (lease->in_flight > 0) lease->unknown_load = true;
     lease_class->queue.push_front(task);
+    if (lease->in_flight > 0) {
+      // What is still in flight there is long, whatever was expected.
+      lease->unknown_load = true;
+    } else if (lease->wanted_back) {
+      GiveBack(lease, actions);
+    }
   }
   if (lease_class != nullptr) Pump(lease_class, actions);
 }
