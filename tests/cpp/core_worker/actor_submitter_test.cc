@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core_worker/actor_submitter.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core_worker/words.h"
+
+namespace skyray::core_worker {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class ActorSubmitterTest : public ::testing::Test {
+ protected:
+  ActorSubmitterTest() {
+    bool made = false;
+    actor = submitter.Get(id, made);
+    EXPECT_TRUE(made);
+  }
+  Task* Queue(int unresolved = 0) {
+    auto& task = tasks.emplace_back(std::make_unique<Task>());
+    task->unresolved = unresolved;
+    actor->queue.push_back(task.get());
+    return task.get();
+  }
+  void Connect() {
+    actor->state = ActorState::Alive;
+    actor->channel = std::make_shared<Channel>();
+  }
+  std::vector<Task*> Sendable() {
+    std::vector<Task*> all;
+    while (Task* task = submitter.NextSendable(actor)) all.push_back(task);
+    return all;
+  }
+
+  ActorId id = RandomActorId(JobIdFromInt(7));
+  ActorSubmitter submitter;
+  Actor* actor;
+  std::vector<std::unique_ptr<Task>> tasks;
+};
+
+TEST_F(ActorSubmitterTest, AnActorIsMadeOnce) {
+  bool made = true;
+  EXPECT_EQ(submitter.Get(id, made), actor);
+  EXPECT_FALSE(made);
+  EXPECT_EQ(submitter.Find(id), actor);
+  EXPECT_EQ(submitter.Find(RandomActorId(JobIdFromInt(7))), nullptr);
+  EXPECT_EQ(actor->state, ActorState::Pending);
+}
+
+TEST_F(ActorSubmitterTest, NothingLeavesBeforeTheActorIsConnected) {
+  Task* task = Queue();
+  EXPECT_THAT(Sendable(), IsEmpty());
+  actor->state = ActorState::Alive;
+  EXPECT_THAT(Sendable(), IsEmpty());
+  actor->channel = std::make_shared<Channel>();
+  EXPECT_THAT(Sendable(), ElementsAre(task));
+}
+
+TEST_F(ActorSubmitterTest, CallsLeaveInTheirOrder) {
+  Connect();
+  Task* a = Queue();
+  Task* b = Queue();
+  Task* c = Queue();
+  EXPECT_THAT(Sendable(), ElementsAre(a, b, c));
+  EXPECT_THAT(Sendable(), IsEmpty());
+}
+
+TEST_F(ActorSubmitterTest, ACallThatWaitsForAnArgumentHoldsThoseBehindIt) {
+  Connect();
+  Task* first = Queue();
+  Task* waits = Queue(1);
+  Task* behind = Queue();
+  EXPECT_THAT(Sendable(), ElementsAre(first));
+  EXPECT_THAT(Sendable(), IsEmpty());
+  waits->unresolved = 0;
+  EXPECT_THAT(Sendable(), ElementsAre(waits, behind));
+}
+
+TEST_F(ActorSubmitterTest, ACallMayNotOvertakeTheQueue) {
+  Connect();
+  Task ready;
+  EXPECT_TRUE(actor->CanSend(ready));
+  Queue(1);
+  EXPECT_FALSE(actor->CanSend(ready));
+}
+
+TEST_F(ActorSubmitterTest, OnlyAResolvedCallToAConnectedActorCanBeSent) {
+  Task ready, waits;
+  waits.unresolved = 1;
+  EXPECT_FALSE(actor->CanSend(ready));
+  Connect();
+  EXPECT_TRUE(actor->CanSend(ready));
+  EXPECT_FALSE(actor->CanSend(waits));
+  actor->state = ActorState::Dead;
+  EXPECT_FALSE(actor->CanSend(ready));
+}
+
+TEST_F(ActorSubmitterTest, NothingIsSentToTheDead) {
+  Connect();
+  actor->state = ActorState::Dead;
+  Task* task = Queue();
+  EXPECT_THAT(Sendable(), IsEmpty());
+  EXPECT_THAT(submitter.TakeQueued(actor), ElementsAre(task));
+  EXPECT_THAT(submitter.TakeQueued(actor), IsEmpty());
+}
+
+TEST_F(ActorSubmitterTest, AMethodIsKnownByItsNameAndShownWithItsClass) {
+  actor->class_name = "Counter";
+  Function* method = submitter.Method(actor, "increment");
+  EXPECT_EQ(method->method, "increment");
+  EXPECT_EQ(method->name, "Counter.increment");
+  EXPECT_EQ(submitter.Method(actor, "increment"), method);
+  EXPECT_NE(submitter.Method(actor, "read"), method);
+}
+
+}  // namespace
+}  // namespace skyray::core_worker
