@@ -185,6 +185,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void Subscribe(ConnectionId connection, const ActorId& actor);
   void Unsubscribe(ConnectionId connection, const ActorId& actor);
   void OnActorInfo(const pb::ActorInfo& info);
+  void TellPending(const pb::ActorInfo& info);
   void SendActorUpdate(ConnectionId connection, const pb::ActorInfo& info);
 
   // --- node_server_relay.cc ---
@@ -255,6 +256,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   TimePoint last_report_{};
   uint64_t reported_ledger_ = 0;
   uint64_t report_version_ = 0;
+  std::string last_pending_notice_;
   uint64_t starts_seen_ = 0;  // StartActor orders of the GCS, obeyed or not.
   int zygote_failures_ = 0;   // In a row, before it was ready.
   bool stopping_ = false;

@@ -147,8 +147,20 @@ void NodeServer::OnActorInfo(const pb::ActorInfo& info) {
   const auto actor = ActorId::FromBinary(info.actor_id());
   const auto it = actor ? subscriptions_.find(*actor) : subscriptions_.end();
   if (it == subscriptions_.end()) return;
+  if (!info.pending_reason().empty()) TellPending(info);
   it->second.last = info;
   for (const ConnectionId client : it->second.clients) SendActorUpdate(client, info);
+}
+
+void NodeServer::TellPending(const pb::ActorInfo& info) {
+  const auto job = JobId::FromBinary(info.job_id());
+  const std::string text = "An actor of class " + info.class_name() +
+                           " waits for a node: " + info.pending_reason() +
+                           ". It is placed as soon as a node has that; or ask for less.";
+  if (!job || text == last_pending_notice_) return;  // Of many alike, one is enough.
+  last_pending_notice_ = text;
+  SKYRAY_LOG(Warning) << text;
+  Notify(*job, text, /*is_error=*/true);
 }
 
 void NodeServer::SendActorUpdate(ConnectionId connection, const pb::ActorInfo& info) {

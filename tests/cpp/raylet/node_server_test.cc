@@ -315,6 +315,25 @@ TEST_F(NodeServerActorTest, SubscribersHearOfTheActor) {
   RunUntil([&] { return Event(pb::NodeEvent::kUnsubscribeActor) != nullptr; });
 }
 
+TEST_F(NodeServerActorTest, TheDriverIsToldWhyAnActorWaits) {
+  StartNode();
+  const auto driver = Driver();
+  driver->Send([&](Builder& builder) {
+    return wire::CreateSubscribeActor(builder, PutBytes(builder, actor.Binary()));
+  });
+  RunUntil([&] { return Event(pb::NodeEvent::kSubscribeActor) != nullptr; });
+  pb::NodeCommand news;
+  news.mutable_actor()->set_actor_id(std::string(actor.Binary()));
+  news.mutable_actor()->set_job_id(std::string(JobIdFromInt(1).Binary()));
+  news.mutable_actor()->set_class_name("Big");
+  news.mutable_actor()->set_pending_reason("GPU: 8 is asked for, but no node has any GPU");
+  gcs->Command(news);
+  gcs->Command(news);
+  EXPECT_THAT(TextOf(Await<wire::Notice>(*driver)->text()), HasSubstr("no node has any GPU"));
+  RunUntil([&] { return driver->Count<wire::ActorUpdate>() == 2; });
+  EXPECT_EQ(driver->Count<wire::Notice>(), 1u);
+}
+
 TEST_F(NodeServerTest, StoppingEndsEveryWorkerAndLeavesNoSocket) {
   StartNode();
   auto driver = Driver();
