@@ -99,6 +99,7 @@ static bool Deliver(const std::shared_ptr<S>& state) {
                        state->input.begin() + static_cast<ptrdiff_t>(state->input_begin));
     state->input_begin = 0;
   }
+  if (state->input.empty()) std::vector<uint8_t>().swap(state->input);
   return state->open;
 }
 
@@ -116,12 +117,12 @@ template <class S>
 static void ReadSome(const std::shared_ptr<S>& state) {
   if (!state->open) return;
   if (!HasWholeFrame(*state)) {
-    const size_t before = state->input.size();
-    state->input.resize(before + kReadBytes);
-    const ssize_t got = ReceiveWithFds(state->socket.native_handle(), state->input.data() + before,
-                                       kReadBytes, state->input_fds, MSG_DONTWAIT);
+    // By way of the stack: a connection that waits keeps no buffer, however many there are.
+    uint8_t buffer[kReadBytes];
+    const ssize_t got = ReceiveWithFds(state->socket.native_handle(), buffer, sizeof buffer,
+                                       state->input_fds, MSG_DONTWAIT);
     const int error = errno;
-    state->input.resize(before + static_cast<size_t>(got > 0 ? got : 0));
+    if (got > 0) state->input.insert(state->input.end(), buffer, buffer + got);
     if (got == 0) return Shut(state, Status(ErrorCode::Disconnected, "the peer closed"));
     if (got < 0 && error != EAGAIN && error != EINTR) {
       return Shut(state, Status(ErrorCode::Disconnected,
