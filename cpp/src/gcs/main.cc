@@ -2,7 +2,6 @@
 // gcs_server: the cluster's one place of knowledge, as a process. Ends with its
 // owner, on SIGTERM or SIGINT, or when its storage fails.
 #include <signal.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -10,6 +9,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <cstdlib>
 
+#include "common/daemon.h"
 #include "common/logging.h"
 #include "common/unique_fd.h"
 #include "gcs/options.h"
@@ -18,31 +18,8 @@
 namespace {
 
 namespace asio = boost::asio;
-using skyray::ErrnoStatus;
-using skyray::ErrorCode;
-using skyray::Result;
 using skyray::Status;
 using skyray::UniqueFd;
-
-void ReportReady(UniqueFd& ready_fd, const Status& status) {
-  if (!ready_fd.valid()) return;
-  const std::string line = status.ok() ? "ready\n" : "error: " + status.message() + "\n";
-  if (write(ready_fd.get(), line.data(), line.size()) < 0) {
-    SKYRAY_LOG(Warning) << ErrnoStatus("writing to --ready-fd", errno).message();
-  }
-  ready_fd.Reset();
-}
-
-// Becomes readable when that process ends, in whatever way.
-Result<UniqueFd> OpenOwner(int pid) {
-  UniqueFd owner(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  // The number may already be another process's: ours is our parent.
-  if (!owner.valid() || getppid() != pid) {
-    return Status(ErrorCode::InvalidArgument,
-                  "--owner-pid " + std::to_string(pid) + " is not the parent of this process");
-  }
-  return owner;
-}
 
 Status Run(const skyray::gcs::Options& options, UniqueFd& ready_fd) {
   asio::io_context loop(1);
@@ -54,7 +31,7 @@ Status Run(const skyray::gcs::Options& options, UniqueFd& ready_fd) {
 
   asio::posix::stream_descriptor owner(loop);
   if (options.owner_pid > 0) {
-    auto pidfd = OpenOwner(options.owner_pid);
+    auto pidfd = skyray::WatchOwner(options.owner_pid);
     if (!pidfd) return pidfd.error();
     owner.assign(pidfd->Release());
     owner.async_wait(owner.wait_read, [&](const boost::system::error_code&) {
@@ -73,7 +50,7 @@ Status Run(const skyray::gcs::Options& options, UniqueFd& ready_fd) {
   skyray::gcs::Server server(loop, **storage, stop);
   if (Status status = server.Start(); !status.ok()) return status;
   server.Listen(UniqueFd(options.listen_fd));
-  ReportReady(ready_fd, Status());
+  skyray::ReportReady(ready_fd, Status());
   SKYRAY_LOG(Info) << "gcs_server is ready, storage " << options.storage;
   loop.run();
   server.Stop();
@@ -99,7 +76,7 @@ int main(int argc, char** argv) {
   const Status status = Run(*options, ready_fd);
   if (!status.ok()) {
     SKYRAY_LOG(Error) << status.message();
-    ReportReady(ready_fd, status);
+    skyray::ReportReady(ready_fd, status);
     return 1;
   }
   return 0;

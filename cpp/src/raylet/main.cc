@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The raylet: one per node. Wiring only; NodeServer is the program.
-#include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -12,6 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <string>
 
+#include "common/daemon.h"
 #include "common/logging.h"
 #include "raylet/node_server.h"
 #include "raylet/options.h"
@@ -21,28 +20,12 @@ namespace {
 
 namespace asio = boost::asio;
 
-// Says once, to whoever started us, whether we are there.
-void ReportReady(UniqueFd& ready_fd, const Status& status) {
-  if (!ready_fd.valid()) return;
-  const std::string line = status.ok() ? "ready\n" : "error: " + status.message() + "\n";
-  if (write(ready_fd.get(), line.data(), line.size()) < 0) {
-    SKYRAY_LOG(Warning) << ErrnoStatus("writing to --ready-fd", errno).message();
-  }
-  ready_fd.Reset();
-}
-
 // Two pipes, a socket and a few more for each worker.
 void RaiseOpenFilesLimit() {
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-// A descriptor that becomes readable when the owner ends; invalid if it has.
-UniqueFd WatchOwner(int pid) {
-  UniqueFd owner(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  return getppid() == pid ? std::move(owner) : UniqueFd();
 }
 
 int Run(Options options) {
@@ -53,9 +36,12 @@ int Run(Options options) {
   NodeServer server(loop, std::move(options));
   server.OnStopped([&loop] { loop.stop(); });
   if (owner_pid != 0) {
-    UniqueFd watched = WatchOwner(owner_pid);
-    if (!watched.valid()) return 1;  // It has gone: nobody to tell.
-    owner.assign(watched.Release());
+    auto watched = WatchOwner(owner_pid);
+    if (!watched) {
+      ReportReady(ready_fd, watched.error());
+      return 1;
+    }
+    owner.assign(watched->Release());
     owner.async_wait(asio::posix::stream_descriptor::wait_read,
                      [&server](const boost::system::error_code& error) {
                        if (!error) server.Stop("the process that started this node has ended");
