@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A distributed runtime for Python: tasks, actors and shared-memory objects."""
 
 from __future__ import annotations

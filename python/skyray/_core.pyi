@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The extension: one core worker per process. C++ in cpp/src/bindings.
 
 Everything here may be called from any thread. Calls that wait let go of the GIL.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts a daemon, hears whether it is ready, and ends it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A task's error that is an instance of the user's exception type as well."""
 
 from __future__ import annotations

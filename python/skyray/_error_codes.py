@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Codes of fbs/error.fbs as exceptions: one list, in that file's order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a process comes to be part of a cluster, and leaves it."""
 
 from __future__ import annotations

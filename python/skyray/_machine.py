@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this machine has to offer, as far as this process may use it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemons of a cluster's head and of further nodes on this machine.
 
 docs/design/001-processes.md says who starts whom and what they are told.

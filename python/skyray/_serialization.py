@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values to bytes and back: pickle 5 with the large buffers beside the pickle.
 
 The core takes the plainest values itself; all others come here. One pickler, in C

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The directory of a session: sockets, token and logs, for one user's eyes only."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds what in a value cannot be pickled, and how one gets there."""
 
 from __future__ import annotations

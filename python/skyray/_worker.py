@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one connection that a process has to the cluster, and what the core asks of Python.
 
 All state of the package that changes is here.

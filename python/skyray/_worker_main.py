@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker process, from its fork to its end."""
 
 from __future__ import annotations

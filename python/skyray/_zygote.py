@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The warm process from which a raylet's workers are forked: python -m skyray._zygote --fd N.
 
 It has imported what every worker needs and nothing of the user's, runs one thread,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Classes whose instances live in a worker process of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The calls that every program makes."""
 
 from __future__ import annotations

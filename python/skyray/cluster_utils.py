@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several nodes on one machine, each with a raylet of its own: for tests and trying out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """References to values that exist somewhere in the cluster, or will."""
 
 from __future__ import annotations

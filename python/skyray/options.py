@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of tasks, actors and methods: one table, checked by name, type and range."""
 
 from __future__ import annotations

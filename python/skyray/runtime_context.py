@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the code that asks is running."""
 
 from __future__ import annotations

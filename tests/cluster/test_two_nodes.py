@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two raylets on one machine that do as if they were on two."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A runtime of its own for each test module that asks for one."""
 
 from __future__ import annotations

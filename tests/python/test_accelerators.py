@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GPUs, which a node can be told to have: each worker sees those it was granted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """init and shutdown, and what a cluster tells of itself."""
 
 from __future__ import annotations

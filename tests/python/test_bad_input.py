@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What cannot be done, and bytes that make no sense: an error that helps, and a node that lives."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Daemons, played by small scripts: how they start, fail and end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exceptions: their tree, that they travel, and that each code has one."""
 
 from __future__ import annotations

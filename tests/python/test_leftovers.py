@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """However a driver ends, nothing of its cluster is left two seconds later."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options: names, types and ranges, as programs written for Ray expect them."""
 
 from __future__ import annotations

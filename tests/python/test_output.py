@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What workers print is shown at the driver, and whose it is."""
 
 from __future__ import annotations

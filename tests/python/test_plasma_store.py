@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``plasma_store``, the store as a program of its own."""
 
 from __future__ import annotations

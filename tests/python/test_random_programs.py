@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random programs on several threads: right results, and nothing left at the end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What code can learn about where it runs."""
 
 from __future__ import annotations

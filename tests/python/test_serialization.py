@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pickles, the buffers beside them, and what is said of what cannot be pickled."""
 
 from __future__ import annotations

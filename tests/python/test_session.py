@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session directory: whose it is, what is in it, and what is left of old ones."""
 
 from __future__ import annotations

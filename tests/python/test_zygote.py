@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zygote, spoken to as a raylet does."""
 
 from __future__ import annotations

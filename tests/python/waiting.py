@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting for what other processes do, with a bound."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tools around the core calls."""
 
 from __future__ import annotations

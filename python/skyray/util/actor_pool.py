@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fixed set of actors that share a stream of work."""
 
 from __future__ import annotations

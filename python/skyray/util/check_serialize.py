@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Says what in a value cannot be pickled."""
 
 from __future__ import annotations

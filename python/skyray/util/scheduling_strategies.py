@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where tasks and actors may run, beyond "DEFAULT" and "SPREAD"."""
 
 from __future__ import annotations
