@@ -7,6 +7,7 @@
 #include "bindings/objects.h"
 #include "bindings/requests.h"
 #include "bindings/serialization.h"
+#include "bindings/store_client.h"
 
 namespace skyray::bindings {
 namespace {
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_core, module) {
   using namespace skyray::bindings;
   module.doc() = "skyray's core worker. See _core.pyi.";
   AddIds(module);
+  AddStoreClient(module);
   if (!InitSerialization() || !AddObjectRef(module.ptr()) || !AddCalls(module.ptr()) ||
       !AddObjects(module.ptr()) || !AddRequests(module.ptr()) ||
       PyModule_AddFunctions(module.ptr(), executor_functions) < 0) {
