@@ -214,7 +214,7 @@ void CoreWorker::OnRayletMessage(const fbr::Message& message, FrameView& frame) 
       return OnLeaseLost(*message.body_as_LeaseLost());
     case fbr::Body::LeasesWanted: {
       SubmitActions actions;
-      submitter_.LeasesWanted(actions);
+      submitter_.LeasesWanted(message.body_as_LeasesWanted()->idle_only(), actions);
       return Perform(nullptr, actions);
     }
     case fbr::Body::ActorUpdate:

@@ -136,13 +136,13 @@ void TaskSubmitter::GiveBack(Lease* lease, SubmitActions& actions) {
   actions.give_back.push_back(std::move(node.mapped()));
 }
 
-void TaskSubmitter::LeasesWanted(SubmitActions& actions) {
+void TaskSubmitter::LeasesWanted(bool idle_only, SubmitActions& actions) {
   std::vector<Lease*> all;
   for (const auto& [id, lease] : leases_) all.push_back(lease.get());
   for (Lease* lease : all) {
     if (lease->in_flight == 0 && lease->channel) {
       GiveBack(lease, actions);
-    } else {
+    } else if (!idle_only) {
       lease->wanted_back = true;
     }
   }

@@ -89,7 +89,8 @@ class TaskSubmitter {
   void Pump(LeaseClass* lease_class, SubmitActions& actions);
   void Replied(Task* task, uint32_t execute_us, int64_t now_ns, SubmitActions& actions);
   void HandedBack(const std::vector<Task*>& tasks, int64_t now_ns, SubmitActions& actions);
-  void LeasesWanted(SubmitActions& actions);
+  // Idle leases go back at once; the others, unless `idle_only`, with their task.
+  void LeasesWanted(bool idle_only, SubmitActions& actions);
   // The worker of some leases can be sent to from now on.
   void WorkerConnected(const WorkerId& worker, const ChannelPtr& channel, SubmitActions& actions);
   // Marks the leases on that worker broken; LeaseLost will follow for each.

@@ -82,7 +82,7 @@ bool LeaseQueue::ServeFirst(Class& waiting, Placement& placement, TimePoint now,
     case Decision::Kind::Local: {
       Lease lease{LeaseId::FromRandom(), PopFirst(waiting)};
       SKYRAY_CHECK(ledger_.Allocate(lease.id, lease.request.held));
-      granted_.emplace(lease.id, Granted{lease, now, false});
+      granted_.emplace(lease.id, Granted{lease, now, false, false});
       out.granted.push_back(std::move(lease));
       return true;
     }
@@ -138,6 +138,8 @@ void LeaseQueue::AskForLeases(const ClassKey& key, const Class& waiting, TimePoi
     if (!useful) continue;
     if (now < granted.since + kLeaseQuantum) {
       WakeAt(granted.since + kLeaseQuantum);
+      if (!granted.idle_wanted) out.idle_wanted_from.insert(holder.owner);
+      granted.idle_wanted = true;
       continue;
     }
     granted.wanted = true;

@@ -10,7 +10,8 @@
 // Requests with the same demand and strategy form a class. Within a class owners
 // take turns, and each owner is served in its own order; classes take turns too.
 // When somebody waits for what another's leases hold, those owners are asked
-// to give leases back (LeasesWanted) after they had them for kLeaseQuantum.
+// to give leases back (LeasesWanted): idle ones at once, the others after they
+// had them for kLeaseQuantum.
 //
 // Threading:  lives on the raylet's loop; not thread-safe. Time comes in.
 // Ownership:  refers to the ledger, which must outlive it.
@@ -40,7 +41,7 @@ using TimePoint = std::chrono::steady_clock::time_point;
 
 // After so long without a node that could run it, a request's owner is told.
 constexpr std::chrono::seconds kInfeasibleNoticeAfter{5};
-// A lease is not asked back before its owner had it for so long.
+// A lease in use is not asked back before its owner had it for so long.
 constexpr std::chrono::milliseconds kLeaseQuantum{5};
 
 // Who asks: a core worker, here or at another node. The GCS, which asks for
@@ -88,6 +89,7 @@ struct LeaseOutcome {
   std::vector<Failed> failed;
   std::vector<Infeasible> infeasible;
   std::set<LeaseOwner> wanted_from;
+  std::set<LeaseOwner> idle_wanted_from;  // Only what they do not use.
 };
 
 class LeaseQueue {
@@ -133,6 +135,7 @@ class LeaseQueue {
   struct Granted {
     Lease lease;
     TimePoint since;
+    bool idle_wanted = false;
     bool wanted = false;
   };
 

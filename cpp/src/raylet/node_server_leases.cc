@@ -97,9 +97,11 @@ void NodeServer::Schedule() {
     }
   }
   for (const auto& infeasible : outcome.infeasible) TellInfeasible(infeasible);
-  for (const LeaseOwner& owner : outcome.wanted_from) {
-    Builder builder;
-    SendToOwner(owner, 0, builder, wire::CreateLeasesWanted(builder));
+  for (const bool idle_only : {true, false}) {
+    for (const LeaseOwner& owner : idle_only ? outcome.idle_wanted_from : outcome.wanted_from) {
+      Builder builder;
+      SendToOwner(owner, 0, builder, wire::CreateLeasesWanted(builder, idle_only));
+    }
   }
   ForkWorkers();
   ReportResources();

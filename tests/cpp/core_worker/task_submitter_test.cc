@@ -261,7 +261,7 @@ TEST_F(TaskSubmitterTest, ALeaseWantedBackThatHandsAllBackIsReturned) {
   const LeaseId id = lease->id;
   const auto many = SubmitMany(2);
   Sent();
-  submitter.LeasesWanted(actions);
+  submitter.LeasesWanted(/*idle_only=*/false, actions);
   submitter.HandedBack({many[0], many[1]}, now, actions);
   EXPECT_THAT(GivenBack(), ElementsAre(id));
   EXPECT_EQ(submitter.lease_count(), 0u);
@@ -297,7 +297,7 @@ TEST_F(TaskSubmitterTest, LeasesWantedElsewhereGoAtOnceOrWithTheirTask) {
   Task* running = Submit();  // On the idle one.
   Lease* second = Grant();
   const LeaseId busy_id = idle->id, idle_id = second->id;
-  submitter.LeasesWanted(actions);
+  submitter.LeasesWanted(/*idle_only=*/false, actions);
   EXPECT_THAT(GivenBack(), ElementsAre(idle_id));
   Reply(running, 10);
   EXPECT_THAT(GivenBack(), ElementsAre(busy_id));
@@ -308,7 +308,7 @@ TEST_F(TaskSubmitterTest, ALeaseWantedBackGetsNoMoreTasks) {
   GrantKnown(10);
   Submit();
   Sent();
-  submitter.LeasesWanted(actions);
+  submitter.LeasesWanted(/*idle_only=*/false, actions);
   Submit();
   EXPECT_THAT(Sent(), IsEmpty());
   EXPECT_EQ(Requested(), 1u);

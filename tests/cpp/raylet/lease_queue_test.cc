@@ -194,7 +194,10 @@ TEST_F(LeaseQueueTest, AYoungLeaseIsNotAskedBackYet) {
   Ask(ann), Ask(ann);
   Run();
   Ask(bob);
-  EXPECT_THAT(Run().wanted_from, IsEmpty());
+  const auto out = Run();
+  EXPECT_THAT(out.wanted_from, IsEmpty());
+  EXPECT_THAT(out.idle_wanted_from, ElementsAre(ann)) << "if she does not use it";
+  EXPECT_THAT(Run().idle_wanted_from, IsEmpty()) << "said once";
   EXPECT_EQ(*queue.NextWake(), now + kLeaseQuantum);
   now += kLeaseQuantum;
   EXPECT_THAT(Run().wanted_from, ElementsAre(ann));
