@@ -86,6 +86,9 @@ def test_stub_names_what_the_extension_has() -> None:
     for name, members in classes.items():
         runtime = getattr(core, name)
         missing = {member for member in members if not hasattr(runtime, member)}
+        # The buffer protocol got its name with Python 3.12.
+        if "__buffer__" in missing:
+            missing.remove("__buffer__")
         assert not missing, f"the stub's {name} has what the extension's has not"
         extra = public(vars(runtime)) - members
         assert not extra, f"the extension's {name} has what the stub does not tell"
