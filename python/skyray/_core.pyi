@@ -176,6 +176,10 @@ class TaskOptions(TypedDict, total=False):
     retry_exceptions: bool
     strategy: tuple[str, bytes, bool]  # ("DEFAULT"|"SPREAD"|"NODE_AFFINITY", node_id, soft)
 
+# (bind, min, max): a call that is not of min to max positional arguments alone is shown
+# to ``bind``, which raises TypeError if it does not fit.
+_Arity = tuple[Callable[..., Any], int, int]
+
 class RemoteCall:
     """A remote function with one set of options, ready to be called fast.
 
@@ -183,7 +187,7 @@ class RemoteCall:
     again after a reconnect, and does auto-init and export.
     """
 
-    def __init__(self, prepare: Callable[[], TaskOptions]) -> None: ...
+    def __init__(self, prepare: Callable[[], TaskOptions], arity: _Arity) -> None: ...
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """ObjectRef; list of them if num_returns > 1; None if num_returns == 0."""
 
@@ -208,7 +212,7 @@ class ActorCore:
     actor, after its queued calls."""
 
     def actor_id(self) -> bytes: ...
-    def method(self, name: str, num_returns: int) -> ActorMethodCall: ...
+    def method(self, name: str, num_returns: int, arity: _Arity) -> ActorMethodCall: ...
     def shared(self) -> None:
         """The handle is being pickled: others may hold the actor from now on."""
 

@@ -7,6 +7,7 @@ import pickle
 from typing import Any, Callable, NoReturn, TypeVar
 
 from . import _core
+from ._arity import Parameters, arity_of, parameters_of
 from ._lifecycle import ensure_connected
 from ._worker import current, export
 from .options import ACTOR, METHOD, resources_of, scheduling_of, validate_options, value_of
@@ -63,14 +64,17 @@ class ActorMethod:
             One caller's calls run in the order in which it makes them.
     """
 
-    __slots__ = ("_core", "_name", "_num_returns", "remote")
+    __slots__ = ("_core", "_name", "_num_returns", "_parameters", "remote")
 
-    def __init__(self, core: _core.ActorCore, name: str, num_returns: int) -> None:
+    def __init__(
+        self, core: _core.ActorCore, name: str, num_returns: int, parameters: Parameters
+    ) -> None:
         self._core = core
         self._name = name
         self._num_returns = num_returns
+        self._parameters = parameters
         # Straight into the extension: no Python code runs when it is called.
-        self.remote = core.method(name, num_returns).remote
+        self.remote = core.method(name, num_returns, arity_of(parameters)).remote
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -86,9 +90,9 @@ class ActorMethod:
         """
         validate_options(METHOD, options, in_options=True)
         num_returns = options.get("num_returns")
-        return ActorMethod(
-            self._core, self._name, self._num_returns if num_returns is None else num_returns
-        )
+        if num_returns is None:
+            num_returns = self._num_returns
+        return ActorMethod(self._core, self._name, num_returns, self._parameters)
 
 
 class ActorHandle:
@@ -106,13 +110,13 @@ class ActorHandle:
         # Only for names not found yet: the method stays in __dict__ from now on.
         if name in ("_core", "_description"):
             raise AttributeError(name)  # Half made, by copy or pickle.
-        num_returns = self._description["methods"].get(name)
-        if num_returns is None:
+        known = self._description["methods"].get(name)
+        if known is None:
             raise AttributeError(
                 f"'ActorHandle' object has no attribute '{name}': "
                 f"{self._description['class_name']} has no such method"
             )
-        bound = ActorMethod(self._core, name, num_returns)
+        bound = ActorMethod(self._core, name, *known)
         self.__dict__[name] = bound
         return bound
 
@@ -223,6 +227,9 @@ class ActorClass:
         """
         options = self._options
         resources = resources_of(ACTOR, options)
+        init = getattr(self._cls, "__init__", None)
+        check, _, _ = arity_of(parameters_of(init, bound=True))
+        check(*args, **kwargs)
         if _is_async(self._cls):
             raise NotImplementedError(
                 f"{self.__name__} has async methods: this version of skyray has no async actors "
@@ -252,15 +259,17 @@ class ActorClass:
 
 
 def _describe(cls: type) -> dict[str, Any]:
-    """What a handle has to know of a class: its methods, and how many values each returns."""
+    """What a handle has to know of a class: its methods, with what they return and take."""
     import inspect
 
-    found = dict.fromkeys(_BUILT_IN, 1)
+    found: dict[str, tuple[int, Parameters]] = dict.fromkeys(_BUILT_IN, (1, None))
     for name, member in inspect.getmembers(cls, inspect.isroutine):
         if inspect.isfunction(member) or inspect.ismethod(member):
             options = getattr(member, _METHOD_OPTIONS, {})
             returns = options.get("num_returns")
-            found[name] = 1 if returns is None else returns
+            bound = not isinstance(inspect.getattr_static(cls, name), staticmethod)
+            parameters = parameters_of(member, bound=bound)
+            found[name] = (1 if returns is None else returns, parameters)
     return {"class_name": cls.__name__, "module": cls.__module__, "methods": found}
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Callable, Generic, TypeVar
 
 from . import _core
+from ._arity import arity_of, parameters_of
 from ._lifecycle import ensure_connected
 from ._worker import export
 from .options import TASK, resources_of, scheduling_of, validate_options, value_of
@@ -45,7 +46,7 @@ class RemoteFunction(Generic[R]):
         self.__module__ = getattr(function, "__module__", __name__)
         self.__wrapped__ = function
         # Straight into the extension: no Python code runs when it is called.
-        self.remote = _core.RemoteCall(self._prepare).remote
+        self.remote = _core.RemoteCall(self._prepare, arity_of(parameters_of(function))).remote
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = f"{self.__module__}.{self.__name__}"

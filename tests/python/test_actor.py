@@ -241,6 +241,17 @@ def test_misuse() -> None:
         skyray.kill(3)  # type: ignore[arg-type]
 
 
+def test_arguments_that_do_not_fit_are_refused_at_the_call() -> None:
+    counter = Counter.remote()
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        counter.read.remote(1)
+    with pytest.raises(TypeError, match="got an unexpected keyword argument 'of'"):
+        counter.increment.remote(of=1)
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        Counter.remote(1, 2)
+    assert skyray.get(counter.increment.remote(by=2)) == 2
+
+
 def test_async_actor_is_refused_until_there_are_event_loops() -> None:
     @skyray.remote
     class Later:

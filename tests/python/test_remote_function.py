@@ -110,9 +110,24 @@ def test_failed_argument_fails_the_task() -> None:
         skyray.get(add.remote(divide.remote(0), 1))
 
 
-def test_wrong_number_of_arguments() -> None:
-    with pytest.raises(TypeError, match="right"):
-        skyray.get(add.remote(1))
+def test_arguments_that_do_not_fit_are_refused_at_the_call() -> None:
+    @skyray.remote
+    def picky(a: int, /, b: int, *rest: int, key: int, more: int = 0, **others: int) -> Any:
+        return a, b, rest, key, more, others
+
+    for arguments, named, said in [
+        ((1,), {}, "missing a required argument: 'right'"),
+        ((1, 2, 3), {}, "too many positional arguments"),
+        ((1,), {"wrong": 2}, "missing a required argument: 'right'"),
+        ((1, 2), {"right": 2}, "multiple values for argument 'right'"),
+        ((1, 2), {"wrong": 2}, "got an unexpected keyword argument 'wrong'"),
+    ]:
+        with pytest.raises(TypeError, match=said):
+            add.remote(*arguments, **named)
+    with pytest.raises(TypeError, match=r"missing a required.* 'key'"):
+        picky.remote(1, 2)
+    assert skyray.get(picky.remote(1, 2, 3, key=4, x=5)) == (1, 2, (3,), 4, 0, {"x": 5})
+    assert skyray.get(skyray.remote(max).remote(1, 2)) == 2
 
 
 def test_get_runs_out_of_time() -> None:

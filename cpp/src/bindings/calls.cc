@@ -17,8 +17,25 @@ PyTypeObject remote_call_type{};  // Filled in and made ready below.
 PyTypeObject actor_core_type{};   // Filled in and made ready below.
 PyTypeObject method_call_type{};  // Filled in and made ready below.
 
+// What a function takes. A call with positional arguments only, as many as that
+// many, fits; any other one is for `bind` to judge, which raises TypeError.
+struct Arity {
+  PyObject* bind = nullptr;  // Null: everything fits.
+  Py_ssize_t min = 0;
+  Py_ssize_t max = 0;
+};
+
+bool Fits(const Arity& arity, PyObject* const* args, Py_ssize_t count, PyObject* keywords) {
+  if (arity.bind == nullptr) return true;
+  if (keywords == nullptr && count >= arity.min && count <= arity.max) return true;
+  const PyRef bound(
+      PyObject_Vectorcall(arity.bind, args, static_cast<size_t>(count), keywords));
+  return static_cast<bool>(bound);
+}
+
 struct RemoteCall {
   PyObject_HEAD PyObject* prepare;
+  Arity arity;
   core_worker::TaskTemplate* options;  // Of session `epoch`.
   uint64_t epoch;
 };
@@ -33,6 +50,7 @@ struct MethodCall {
   PyObject_HEAD ActorCore* core;
   core_worker::Function* method;
   uint16_t returns;
+  Arity arity;
 };
 
 PyObject* RefList(const std::vector<Object*>& objects) {
@@ -55,11 +73,16 @@ PyObject* ReturnRefs(const std::vector<Object*>& objects) {
 
 PyObject* RemoteCallNew(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject* prepare;
-  if (!PyArg_ParseTuple(args, "O", &prepare)) return nullptr;
+  Arity arity;
+  if (!PyArg_ParseTuple(args, "O(Onn)", &prepare, &arity.bind, &arity.min, &arity.max)) {
+    return nullptr;
+  }
   PyObject* self = type->tp_alloc(type, 0);
   if (self == nullptr) return nullptr;
   auto* call = reinterpret_cast<RemoteCall*>(self);
   call->prepare = Py_NewRef(prepare);
+  call->arity = arity;
+  Py_INCREF(arity.bind);
   call->options = nullptr;
   call->epoch = 0;
   return self;
@@ -67,11 +90,13 @@ PyObject* RemoteCallNew(PyTypeObject* type, PyObject* args, PyObject*) {
 
 int RemoteCallTraverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(reinterpret_cast<RemoteCall*>(self)->prepare);
+  Py_VISIT(reinterpret_cast<RemoteCall*>(self)->arity.bind);
   return 0;
 }
 
 int RemoteCallClear(PyObject* self) {
   Py_CLEAR(reinterpret_cast<RemoteCall*>(self)->prepare);
+  Py_CLEAR(reinterpret_cast<RemoteCall*>(self)->arity.bind);
   return 0;
 }
 
@@ -100,6 +125,7 @@ PyObject* RemoteCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
                            PyObject* keywords) {
   auto* call = reinterpret_cast<RemoteCall*>(self);
   Session& session = TheSession();
+  if (!Fits(call->arity, args, count, keywords)) return nullptr;
   if ((call->epoch != session.epoch || !session.worker) && !Prepare(call)) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
@@ -154,7 +180,10 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   auto* core = reinterpret_cast<ActorCore*>(self);
   const char* name;
   int returns;
-  if (!PyArg_ParseTuple(args, "si", &name, &returns)) return nullptr;
+  Arity arity;
+  if (!PyArg_ParseTuple(args, "si(Onn)", &name, &returns, &arity.bind, &arity.min, &arity.max)) {
+    return nullptr;
+  }
   CoreWorker* worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
   if (returns < 0 || returns > UINT16_MAX) {
@@ -167,6 +196,8 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   call->core = reinterpret_cast<ActorCore*>(Py_NewRef(self));
   call->method = worker->InternMethod(core->actor, name);
   call->returns = static_cast<uint16_t>(returns);
+  call->arity = arity;
+  Py_INCREF(arity.bind);
   return made;
 }
 
@@ -174,6 +205,7 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
 
 void MethodCallDealloc(PyObject* self) {
   Py_DECREF(reinterpret_cast<MethodCall*>(self)->core);
+  Py_XDECREF(reinterpret_cast<MethodCall*>(self)->arity.bind);
   Py_TYPE(self)->tp_free(self);
 }
 
@@ -181,7 +213,7 @@ PyObject* MethodCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
                            PyObject* keywords) {
   auto* call = reinterpret_cast<MethodCall*>(self);
   CoreWorker* worker = WorkerOf(call->core);
-  if (worker == nullptr) return nullptr;
+  if (worker == nullptr || !Fits(call->arity, args, count, keywords)) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
   if (call->returns <= 1) {
