@@ -55,6 +55,9 @@ std::vector<char*> ChildEnvironment() {
                              int log, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);  // It died before we could ask to be told.
+  // "-m" makes Python look for modules in the current directory first, and the
+  // user's may have a json.py.
+  if (chdir("/") != 0) _exit(1);
   const int null = open("/dev/null", O_RDONLY);
   // Above the numbers they are to have, so that none is overwritten.
   const int high_socket = fcntl(socket, F_DUPFD, 10);
