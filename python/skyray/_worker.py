@@ -30,7 +30,6 @@ class Connection:
         is_worker: not a driver.
         head: the daemons that this process started itself, if it did.
         context: what ``init`` returned; None in a worker.
-        exported: functions and classes that the cluster has got from here, by id.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class Connection:
         self.head = head
         self.pid = os.getpid()
         self.context: RayContext | None = None
-        self.exported: set[bytes] = set()
 
 
 _current: Connection | None = None
@@ -106,23 +104,36 @@ def _connect(
     return _current
 
 
-def export(code: Any, name: str) -> bytes:
-    """Gives a function or class to the cluster; its id.
+class Code:
+    """A function or class that workers are to run: pickled once for each connection.
 
-    Raises:
-        TypeError: it cannot be pickled.
+    Args:
+        code: the function or class.
+        name: how messages call it.
     """
-    import hashlib
 
-    from ._serialization import dump_code
+    def __init__(self, code: Any, name: str) -> None:
+        self.code = code
+        self._name = name
+        self._exported: tuple[Connection, bytes] | None = None
 
-    blob = dump_code(code, name)
-    code_id = hashlib.blake2b(blob, digest_size=28).digest()
-    assert _current is not None
-    if code_id not in _current.exported:
+    def export(self, connection: Connection) -> bytes:
+        """Gives it to the cluster, if need be; its id.
+
+        Raises:
+            TypeError: it cannot be pickled.
+        """
+        if self._exported is not None and self._exported[0] is connection:
+            return self._exported[1]
+        import hashlib
+
+        from ._serialization import dump_code
+
+        blob = dump_code(self.code, self._name)
+        code_id = hashlib.blake2b(blob, digest_size=28).digest()
         _core.export_function(code_id, blob)
-        _current.exported.add(code_id)
-    return code_id
+        self._exported = (connection, code_id)
+        return code_id
 
 
 class Hooks:

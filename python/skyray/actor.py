@@ -9,7 +9,7 @@ from typing import Any, Callable, NoReturn, TypeVar
 from . import _core
 from ._arity import Parameters, arity_of, parameters_of
 from ._lifecycle import ensure_connected
-from ._worker import current, export
+from ._worker import Code, current
 from .options import ACTOR, METHOD, resources_of, scheduling_of, validate_options, value_of
 
 __all__ = [
@@ -178,10 +178,12 @@ class ActorClass:
     Args:
         cls: the user's class.
         options: of its actors, checked already.
+        code: that of the same class with other options.
     """
 
-    def __init__(self, cls: type, options: dict[str, Any]) -> None:
+    def __init__(self, cls: type, options: dict[str, Any], code: Code | None = None) -> None:
         self._cls = cls
+        self._code = code or Code(cls, cls.__name__)
         self._options = options
         self.__doc__ = cls.__doc__
         self.__name__ = cls.__name__
@@ -216,7 +218,7 @@ class ActorClass:
             NotImplementedError: an option that only a later version knows.
         """
         validate_options(ACTOR, options, in_options=True)
-        return ActorClass(self._cls, {**self._options, **options})
+        return ActorClass(self._cls, {**self._options, **options}, self._code)
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Makes an actor. Returns at once; calls wait until it is there.
@@ -241,7 +243,7 @@ class ActorClass:
         if options.get("num_cpus") is None:
             placement["CPU"] = 1.0  # To find it a place; it holds none while it runs.
         core_options: _core.ActorOptions = {
-            "class_id": export(self._cls, self.__name__),
+            "class_id": self._code.export(connection),
             "class_name": self.__name__,
             "name": options.get("name") or "",
             "namespace": options.get("namespace") or connection.namespace,

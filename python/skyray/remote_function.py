@@ -8,7 +8,7 @@ from typing import Any, Callable, Generic, TypeVar
 from . import _core
 from ._arity import arity_of, parameters_of
 from ._lifecycle import ensure_connected
-from ._worker import export
+from ._worker import Code
 from .options import TASK, resources_of, scheduling_of, validate_options, value_of
 
 __all__ = ["RemoteFunction"]
@@ -25,6 +25,7 @@ class RemoteFunction(Generic[R]):
     Args:
         function: what to run.
         options: of its tasks, checked already.
+        code: that of the same function with other options.
 
     Attributes:
         remote: ``remote(*args, **kwargs)`` queues a call and returns an ObjectRef at
@@ -32,7 +33,9 @@ class RemoteFunction(Generic[R]):
             Arguments that are ObjectRefs are resolved before the function runs.
     """
 
-    def __init__(self, function: Callable[..., R], options: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., R], options: dict[str, Any], code: Code | None = None
+    ) -> None:
         if _flags(function) & _COROUTINE:
             raise ValueError(
                 "'async def' should not be used for remote tasks. You can wrap the async function "
@@ -40,6 +43,7 @@ class RemoteFunction(Generic[R]):
             )
         self._function = function
         self._options = options
+        self._code = code or Code(function, _name(function))
         self.__doc__ = function.__doc__
         self.__name__ = _name(function)
         self.__qualname__ = getattr(function, "__qualname__", self.__name__)
@@ -63,7 +67,7 @@ class RemoteFunction(Generic[R]):
             NotImplementedError: an option that only a later version knows.
         """
         validate_options(TASK, options, in_options=True)
-        return RemoteFunction(self._function, {**self._options, **options})
+        return RemoteFunction(self._function, {**self._options, **options}, self._code)
 
     def __reduce__(self) -> Any:
         return RemoteFunction, (self._function, self._options)
@@ -76,10 +80,8 @@ class RemoteFunction(Generic[R]):
                 "items it yields."
             )
         resources = resources_of(TASK, self._options)
-        ensure_connected()
-        function_id = export(self._function, self.__name__)
         return {
-            "function_id": function_id,
+            "function_id": self._code.export(ensure_connected()),
             "name": self._options.get("name") or self.__name__,
             "resources": resources,
             "num_returns": 1

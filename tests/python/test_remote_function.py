@@ -203,6 +203,24 @@ def test_function_keeps_its_name_and_documentation() -> None:
     assert documented.__doc__ == "What it does."
 
 
+def test_code_is_pickled_once_however_often_options_change() -> None:
+    pickled = []
+
+    class Counted:
+        def __reduce__(self) -> Any:
+            pickled.append(1)
+            return int, ()
+
+    marker = Counted()
+
+    @skyray.remote
+    def use() -> bool:
+        return bool(marker)
+
+    assert skyray.get([use.options(num_cpus=0.5).remote() for _ in range(5)]) == [False] * 5
+    assert len(pickled) == 1
+
+
 def test_remote_function_inside_a_remote_function() -> None:
     @skyray.remote
     def outer(x: int) -> int:

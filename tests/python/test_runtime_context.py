@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +70,21 @@ def test_workers_see_the_drivers_surroundings(runtime: RayContext) -> None:
         return os.getcwd(), waiting.BOUND_S
 
     assert skyray.get(look.remote())[0] == os.getcwd()
+
+
+def test_files_named_like_modules_do_no_harm(tmp_path: Path) -> None:
+    for name in ("json", "socket", "numpy", "logging"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
+    (tmp_path / "elsewhere").mkdir()
+    script = tmp_path / "elsewhere" / "script.py"
+    script.write_text(
+        "import os, skyray\nskyray.init(num_cpus=1)\n"
+        "print(skyray.get(skyray.remote(os.getcwd).remote(), timeout=60))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    assert result.stdout == f"{tmp_path}\n", result.stderr
 
 
 def test_random_numbers_differ_between_workers(runtime: RayContext) -> None:
