@@ -19,6 +19,7 @@ import cloudpickle
 from .exceptions import ActorDiedError, RayError, RayTaskError, UnserializableException
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PICKLER_FILE = cloudpickle.Pickler.dump.__code__.co_filename
 _CREATION_SUFFIX = ".__init__"
 _REMEMBERED_MAX = 10_000
 
@@ -51,10 +52,8 @@ def serialize(value: Any) -> tuple[bytes, list[Any]]:
     with io.BytesIO() as file:
         try:
             _Pickler(file, 5, buffer_callback=buffers.append).dump(value)
-        except RayError:
-            raise
-        except Exception as error:
-            raise _explained(value, "the value", error) from error
+        except (TypeError, pickle.PicklingError) as error:
+            raise _explained(value, "the value", error) from _worth_showing(error)
         return file.getvalue(), buffers
 
 
@@ -66,8 +65,9 @@ def dump_code(code: Any, name: str) -> bytes:
     """
     try:
         blob = cloudpickle.dumps(code, protocol=5)
-    except Exception as error:
-        raise _explained(code, f"the function or class {name}", error) from error
+    except (TypeError, pickle.PicklingError) as error:
+        what = f"the function or class {name}"
+        raise _explained(code, what, error) from _worth_showing(error)
     assert isinstance(blob, bytes)
     return blob
 
@@ -80,6 +80,15 @@ def _explained(value: Any, what: str, error: Exception) -> TypeError:
     from ._unpicklable import sentence
 
     return TypeError(sentence(value, what, error))
+
+
+def _worth_showing(error: Exception) -> Exception | None:
+    """``error`` if it comes from the user's code (a ``__reduce__``), not from the pickler."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = trace.tb_frame.f_code.co_filename if trace is not None else ""
+    return None if where == _PICKLER_FILE or _is_ours(where) else error
 
 
 def dump_task_error(

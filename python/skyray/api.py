@@ -32,6 +32,10 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Bytes: what is too small to be of use, and what a store can manage.
+OBJECT_STORE_MIN_BYTES = 1 << 20
+OBJECT_STORE_MAX_BYTES = 1 << 46
+
 # Keywords of init() that name parts which skyray does not have, or which have
 # nothing to configure. They are accepted, as programs pass them along.
 _WITHOUT_EFFECT = frozenset(
@@ -135,6 +139,7 @@ def init(
     for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
         validate_options(TASK, {name: amount}, in_options=False)
     validate_options(TASK, {"resources": resources}, in_options=False)
+    _check_node(num_gpus, labels, object_store_memory)
     return _lifecycle.start(
         address=address,
         node_options={
@@ -149,6 +154,33 @@ def init(
         runtime_env=runtime_env or getattr(job_config, "runtime_env", None),
         log_to_driver=log_to_driver is not False,
     )
+
+
+def _check_node(
+    num_gpus: float | None, labels: dict[str, str] | None, object_store_memory: int | None
+) -> None:
+    """What only a node has to be told, in the ranges that a node can have.
+
+    Raises:
+        ValueError, TypeError: it is not.
+    """
+    if num_gpus is not None and num_gpus != int(num_gpus):
+        raise ValueError(f"num_gpus={num_gpus}: a node has whole GPUs; tasks may ask for parts.")
+    for name, value in (labels or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str) or not name or "=" in name:
+            raise TypeError(
+                f"labels must be of type Dict[str, str], without '=' in a name, got "
+                f"{name!r}: {value!r}"
+            )
+    if object_store_memory is None:
+        return
+    if isinstance(object_store_memory, bool) or not isinstance(object_store_memory, (int, float)):
+        raise TypeError(f"object_store_memory must be an int, got {type(object_store_memory)}")
+    if not OBJECT_STORE_MIN_BYTES <= object_store_memory <= OBJECT_STORE_MAX_BYTES:
+        raise ValueError(
+            f"object_store_memory={object_store_memory} bytes is not in "
+            f"{OBJECT_STORE_MIN_BYTES}..{OBJECT_STORE_MAX_BYTES}."
+        )
 
 
 def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:

@@ -12,6 +12,7 @@ TASK, ACTOR, METHOD = "remote functions", "actors", "actor methods"
 
 # What a resource's amount may be a multiple of.
 GRANULARITY = 0.0001
+AMOUNT_MAX = 1e14
 # Resources that more than one of can only be had whole.
 UNIT_RESOURCES = ("GPU",)
 
@@ -75,6 +76,8 @@ def _quantity(name: str, amount: Any) -> str | None:
         return f"The quantity of resource {name} must be finite, got {amount}"
     if amount < 0:
         return f"The quantity of resource {name} cannot be negative"
+    if amount > AMOUNT_MAX:
+        return f"The quantity of resource {name} is at most {AMOUNT_MAX:g}, got {amount}"
     if 0 < amount < GRANULARITY:
         return (
             f"The precision of the fractional quantity of resource {name}"
@@ -96,6 +99,8 @@ def _resources(resources: dict[str, Any]) -> str | None:
     for name, amount in resources.items():
         if not isinstance(name, str):
             raise TypeError(f"The name of a resource must be a str, but received {name!r}")
+        if not name or "=" in name or not name.isprintable():
+            return f"The name of a resource must be printable and have no '=', got {name!r}"
         wrong = _quantity(name, amount)
         if wrong:
             return wrong

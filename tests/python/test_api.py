@@ -109,6 +109,16 @@ def test_arguments_that_cannot_be() -> None:
         skyray.init(num_cpus="2")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'num_cpus' and 'num_gpus' keyword"):
         skyray.init(resources={"CPU": 1})
+    with pytest.raises(ValueError, match="at most 1e"):
+        skyray.init(resources={"a": 1e20})
+    with pytest.raises(ValueError, match="no '=', got 'a=b'"):
+        skyray.init(resources={"a=b": 1})
+    with pytest.raises(ValueError, match=r"num_gpus=1\.5: a node has whole GPUs"):
+        skyray.init(num_gpus=1.5)
+    with pytest.raises(TypeError, match="labels must be of type"):
+        skyray.init(labels={"a": 3})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match=r"object_store_memory=1 bytes is not in"):
+        skyray.init(object_store_memory=1)
     with pytest.raises(ConnectionError, match=r"There is no cluster at address='10\.0\.0\.1:6379'"):
         skyray.init("10.0.0.1:6379")
     assert not skyray.is_initialized()

@@ -87,3 +87,28 @@ def test_cycles_and_depth_end() -> None:
 def test_code_survives() -> None:
     factor = 3
     assert load_code(dump_code(lambda x: x * factor, "<lambda>"))(2) == 6
+
+
+class Refuses:
+    def __reduce__(self) -> Any:
+        raise TypeError("not me")
+
+
+class Fails:
+    def __reduce__(self) -> Any:
+        raise RuntimeError("the user's own error")
+
+
+def test_error_in_the_users_reduce_is_shown() -> None:
+    with pytest.raises(TypeError, match="not me") as caught:
+        serialize([Refuses()])
+    assert isinstance(caught.value.__cause__, TypeError)
+    with pytest.raises(RuntimeError, match="the user's own error"):
+        serialize([Fails()])
+
+
+def test_frames_of_the_pickler_are_not() -> None:
+    with pytest.raises(TypeError) as caught:
+        serialize(threading.Lock())
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
