@@ -30,7 +30,7 @@ constexpr size_t kReadBytes = 64 << 10;
 constexpr int64_t kLeadGraceNs = 1'000'000;
 constexpr std::chrono::microseconds kStandbyLook{2'000};
 constexpr int64_t kParkAfterNs = 10'000'000;
-constexpr std::chrono::milliseconds kInterruptLook{100};
+constexpr int64_t kInterruptLookNs = 100'000'000;
 // Replies nobody waits for are read in batches of this much time.
 constexpr int64_t kModerationNs = 50'000;
 constexpr uint64_t kWakeTag = 0;
@@ -199,7 +199,11 @@ void Gateway::FlushDirty(Lock& lock) {
 void Gateway::Notify(Waiter* waiter) {
   if (!waiter->done()) return;
   auto* thread = static_cast<GatewayWaiter*>(waiter);
-  if (!thread->leading) thread->wake.notify_one();
+  if (!thread->leading) {
+    thread->wake.notify_one();
+  } else if (sleeping_) {
+    Kick();
+  }
 }
 
 void Gateway::Defer(std::function<void()> work) {
@@ -257,7 +261,7 @@ WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
       result = WaitResult::TimedOut;
       break;
     }
-    const auto nap = interrupted ? std::min<int64_t>(left_ns, kInterruptLook.count() * 1'000'000)
+    const auto nap = interrupted ? std::min<int64_t>(left_ns, kInterruptLookNs)
                                  : std::min<int64_t>(left_ns, int64_t{3600} * 1'000'000'000);
     waiter.wake.wait_for(lock, std::chrono::nanoseconds(nap));
     if (interrupted && !waiter.done()) {
@@ -322,6 +326,8 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
                           const std::function<bool()>& interrupted) {
   const ChannelPtr keep_hot = hot == nullptr || hot->closed ? nullptr : channels_.at(hot->id);
   bool look_first = keep_hot != nullptr;
+  // A signal's handler may have run on another thread, or just before the sleep.
+  int64_t next_look_ns = NowNs() + kInterruptLookNs;
   for (;;) {
     FlushDirty(lock);
     RunDeferred(lock);
@@ -341,7 +347,8 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
       continue;  // Much may have changed while the mutex was free.
     }
     if (!dirty_.empty() && flush_at_ns_ == INT64_MAX) continue;
-    const int64_t wake_at = std::min({deadline_ns, flush_at_ns_, timer_at_ns_});
+    int64_t wake_at = std::min({deadline_ns, flush_at_ns_, timer_at_ns_});
+    if (interrupted) wake_at = std::min(wake_at, next_look_ns);
     sleeping_ = true;
     lock.unlock();
     Sleep(wake_at);
@@ -354,10 +361,11 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
         deferred_.empty() && followers_.empty()) {
       Rest(lock);
     }
-    if (signalled && interrupted) {
+    if (interrupted && (signalled || NowNs() >= next_look_ns)) {
       lock.unlock();
       const bool stop = interrupted();
       lock.lock();
+      next_look_ns = NowNs() + kInterruptLookNs;
       if (stop) return WaitResult::Interrupted;
     }
   }

@@ -65,6 +65,7 @@ class Gateway {
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
+  // REQUIRES: `listener` does not block.
   Status Start(UniqueFd listener);
   // Ends the I/O thread and wakes all who wait (Stopped). Call once, unlocked.
   void Stop();
