@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+# mypy: disable-error-code="attr-defined"
+# (mypy does not see what a class decorator returns.)
 """Four counters that keep their state in processes of their own.
 
 python examples/counters.py

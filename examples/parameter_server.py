@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+# mypy: disable-error-code="attr-defined"
+# (mypy does not see what a class decorator returns.)
 """Fit a line with an asynchronous parameter server: an actor holds the weights, tasks learn.
 
 python examples/parameter_server.py

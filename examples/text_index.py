@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+# mypy: disable-error-code="attr-defined"
+# (mypy does not see what a class decorator returns.)
 """Build a searchable index of a folder of text files on every core, then again in one process.
 
     python examples/text_index.py                      # the Python standard library
