@@ -325,7 +325,8 @@ class CoreWorker : private GatewayHandler {
   uint64_t next_request_ = 1;
   std::unordered_map<uint64_t, PendingRequest> requests_;
   std::unordered_map<WorkerId, Peer> peers_;
-  std::unordered_map<FunctionId, std::unique_ptr<Function>> functions_;
+  // By id and name: options(name=...) names the same function differently.
+  std::unordered_map<std::string, std::unique_ptr<Function>> functions_;
   std::unordered_map<LeaseId, std::string>
       lost_leases_;  // LeaseLost came before the end of the socket.
   std::unordered_map<Actor*, std::vector<Task*>> orphaned_calls_;

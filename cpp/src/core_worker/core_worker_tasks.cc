@@ -22,7 +22,7 @@ uint64_t Scatter(uint64_t x) {
 
 Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& name) {
   Lock lock(gateway_.mutex());
-  auto& slot = functions_[id];
+  auto& slot = functions_[std::string(id.Binary()) + name];
   if (!slot) {
     slot = std::make_unique<Function>();
     slot->id = id;
