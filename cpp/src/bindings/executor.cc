@@ -224,7 +224,8 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call) {
   execution.task_name = call.name;
   worker.BeginTask(call);
   PyRef instance;
-  if (SetAccelerators(call.gpu_ids)) {
+  execution.lease = call.lease;
+  if (SetAccelerators(call.lease->gpu_ids)) {
     PyObject* cls = LoadFunction(worker, call.function_id);
     PyObject *args, *kwargs;
     if (cls != nullptr && UnpackArguments(worker, call.call, &args, &kwargs)) {

@@ -9,14 +9,22 @@
 
 #include <deque>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "common/resource_set.h"
 #include "core_worker/channel.h"
 #include "core_worker/task.h"
 
 namespace skyray::core_worker {
 
 constexpr size_t kQueuedBytesMax = 32 << 20;
+
+// The lease that a caller's tasks run on.
+struct BoundLease {
+  std::vector<std::string> gpu_ids;
+  ResourceSet resources;
+};
 
 struct IncomingCall {
   ChannelPtr channel;  // Null for the creation of an actor.
@@ -27,7 +35,7 @@ struct IncomingCall {
   std::string name;
   // The creation of an actor:
   ActorId actor_id;
-  std::vector<std::string> gpu_ids;
+  std::shared_ptr<const BoundLease> lease;
   uint32_t restarts = 0;
   int max_concurrency = 1;
 };

@@ -52,12 +52,6 @@ struct OutputLines {
   std::vector<std::string> lines;
 };
 
-// The lease that a caller's tasks run on.
-struct BoundLease {
-  std::vector<std::string> gpu_ids;
-  ResourceSet resources;
-};
-
 struct CoreWorkerOptions {
   std::string raylet_socket;
   bool is_driver = true;

@@ -56,7 +56,8 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start, std::span<const uint
   call->restarts = start.restarts();
   call->max_concurrency = spec.max_concurrency();
   call->method = "__init__";
-  call->gpu_ids = ToStrings(start.gpu_ids());
+  call->lease = std::make_shared<BoundLease>(
+      BoundLease{ToStrings(start.gpu_ids()), ToResources(spec.resources())});
   const auto* task = spec.creation_task();
   if (task->size() > FunctionId::kSize) {
     call->function_id = FunctionId::FromBytes(task->data());

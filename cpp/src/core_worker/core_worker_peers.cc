@@ -140,14 +140,8 @@ void CoreWorker::OnHello(Channel& channel, const fbw::Hello* hello) {
 }
 
 void CoreWorker::OnBindLease(Channel& channel, const fbw::BindLease& bind) {
-  auto lease = std::make_shared<BoundLease>();
-  lease->gpu_ids = ToStrings(bind.gpu_ids());
-  if (bind.resources() != nullptr) {
-    for (const auto* entry : *bind.resources()) {
-      lease->resources.Set(entry->name()->str(), entry->amount());
-    }
-  }
-  bound_leases_[channel.id] = std::move(lease);
+  bound_leases_[channel.id] = std::make_shared<BoundLease>(
+      BoundLease{ToStrings(bind.gpu_ids()), ToResources(bind.resources())});
 }
 
 void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id) {

@@ -80,6 +80,14 @@ PutResources(Builder& builder, const ResourceSet& resources) {
   return builder.CreateVector(entries);
 }
 
+template <class Resources>
+ResourceSet ToResources(const Resources* resources) {
+  ResourceSet out;
+  if (resources == nullptr) return out;
+  for (const auto* entry : *resources) out.Set(entry->name()->str(), entry->amount());
+  return out;
+}
+
 // How a process ended, in one paragraph for a person.
 inline std::string DescribeExit(const fb::raylet::ExitInfo* exit) {
   if (exit == nullptr) return "its process ended; its raylet did not say how";
