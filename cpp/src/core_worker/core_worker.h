@@ -285,6 +285,8 @@ class CoreWorker : private GatewayHandler {
   void PeerUnreachable(const WorkerAddress& address);
   void SendPeer(const WorkerAddress& address, const flatbuffers::FlatBufferBuilder& message);
   void TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower);
+  // A value that we have been sent refers to another object, whose owner knows of us.
+  void TakeContained(Object* outer, const OwnedRef& ref);
   void OnWorkerMessage(Channel& channel, const fb::worker::Message& message);
   void DropPeer(Channel& channel, const std::string& why);
   void OnHello(Channel& channel, const fb::worker::Hello* hello);

@@ -278,6 +278,16 @@ void CoreWorker::Apply(FreedEffects& freed) {
   freed = {};
 }
 
+void CoreWorker::TakeContained(Object* outer, const OwnedRef& ref) {
+  Object* inner = objects_.Restore(ref.object, ref.owner);
+  if (inner->owner != nullptr) {
+    // Twice told is once too often: one RemoveBorrower will be sent for it.
+    if (inner->registered) TellBorrow(false, ref, self_);
+    inner->registered = true;
+  }
+  objects_.Contain(outer, inner);
+}
+
 void CoreWorker::TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower) {
   if (ref.owner == self_) {
     FreedEffects freed;
@@ -305,6 +315,18 @@ void CoreWorker::TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& 
 void CoreWorker::AnswerBorrower(Channel& channel, const Object& object) {
   Builder builder(1024);
   const auto id = PutId(builder, object.id);
+  std::vector<flatbuffers::Offset<fbw::ContainedRef>> contained;
+  if (object.extras) {
+    for (const Object* inner : object.extras->contained) {
+      const OwnedRef ref{inner->id, objects_.OwnerOf(*inner)};
+      // In the asker's name, while the value still holds it.
+      if (ref.owner != channel.peer) TellBorrow(true, ref, channel.peer);
+      const auto inner_id = PutId(builder, ref.object);
+      contained.push_back(
+          fbw::CreateContainedRef(builder, inner_id, PutPeerAddress(builder, ref.owner)));
+    }
+  }
+  const auto contained_list = contained.empty() ? 0 : builder.CreateVector(contained);
   flatbuffers::Offset<flatbuffers::Vector<uint8_t>> payload;
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbw::NodeRef>>> nodes;
   if (object.state == ObjectState::InProcess) {
@@ -316,9 +338,9 @@ void CoreWorker::AnswerBorrower(Channel& channel, const Object& object) {
     }
     nodes = builder.CreateVector(entries);
   }
-  const auto body =
-      fbw::CreateObjectReply(builder, id, ErrorCode::Ok, 0, payload, nodes, object.store_bytes)
-          .Union();
+  const auto body = fbw::CreateObjectReply(builder, id, ErrorCode::Ok, 0, payload, nodes,
+                                           object.store_bytes, contained_list)
+                        .Union();
   builder.Finish(fbw::CreateMessage(builder, fbw::Body::ObjectReply, body));
   AppendFrame(channel.out, builder);
   gateway_.MarkDirty(channel);

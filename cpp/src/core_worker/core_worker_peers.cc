@@ -165,6 +165,11 @@ void CoreWorker::OnObjectReply(const fbw::ObjectReply& reply) {
   if (object == nullptr || object->owner == nullptr || object->state != ObjectState::Pending) {
     return;
   }
+  if (reply.contained() != nullptr) {
+    for (const auto* ref : *reply.contained()) {
+      TakeContained(object, {ToId<ObjectId>(ref->object_id()), ToAddress(ref->owner())});
+    }
+  }
   ReadyEffects ready;
   if (reply.payload() != nullptr) {
     objects_.SetValue(object, CopyValue({reply.payload()->data(), reply.payload()->size()}), ready);

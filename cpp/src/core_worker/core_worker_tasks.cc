@@ -306,14 +306,7 @@ bool CoreWorker::TakeReturn(ByteReader& reader, Channel& channel, Object* object
   for (uint32_t i = 0; i < head.contained; ++i) {
     OwnedRef ref;
     if (!reader.Read(ref)) return false;
-    // The executor has told the owner of us already.
-    Object* inner = objects_.Restore(ref.object, ref.owner);
-    if (inner->owner != nullptr) {
-      // Twice told is once too often: one RemoveBorrower will be sent for it.
-      if (inner->registered) TellBorrow(false, ref, self_);
-      inner->registered = true;
-    }
-    objects_.Contain(object, inner);
+    TakeContained(object, ref);
   }
   if (head.in_store == 0) {
     objects_.SetValue(object, CopyValue(payload), ready);
