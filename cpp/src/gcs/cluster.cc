@@ -81,7 +81,7 @@ void Cluster::OnNodeEvent(const NodeId& node, const pb::NodeEvent& event, Now no
       retry_at_ms_ = now.monotonic_ms + kRetryRefusedMs;
       return;
     case pb::NodeEvent::kSubscribeActor:
-      return Subscribe(node, event.subscribe_actor());
+      return Subscribe(node, event.subscribe_actor(), now);
     case pb::NodeEvent::kUnsubscribeActor:
       if (const auto id = ActorId::FromBinary(event.unsubscribe_actor())) {
         const auto it = subscribers_.find(*id);
@@ -151,17 +151,29 @@ void Cluster::EndJob(const JobId& id, Now now) {
   Apply(std::move(effects));
 }
 
-void Cluster::Subscribe(const NodeId& node, const std::string& actor_id) {
+void Cluster::Subscribe(const NodeId& node, const std::string& actor_id, Now now) {
   const auto id = ActorId::FromBinary(actor_id);
   if (!id) return;
-  subscribers_[*id].insert(node);
-  if (const pb::ActorInfo* info = actors_.Find(*id)) return TellActor(node, *info);
+  if (const pb::ActorInfo* info = actors_.Find(*id)) {
+    subscribers_[*id].insert(node);
+    return TellActor(node, *info);
+  }
+  auto& subscribers = subscribers_[*id];
+  if (subscribers.empty()) awaited_.emplace_back(now.monotonic_ms + kUnknownActorGraceMs, *id);
+  subscribers.insert(node);
+}
+
+void Cluster::TellUnknown(const ActorId& actor) {
+  const auto it = subscribers_.find(actor);
+  if (it == subscribers_.end() || actors_.Find(actor) != nullptr) return;
   pb::ActorInfo unknown;
-  unknown.set_actor_id(actor_id);
+  unknown.set_actor_id(std::string(actor.Binary()));
   unknown.set_state(pb::DEAD);
   unknown.set_death_code(static_cast<uint32_t>(ErrorCode::NotFound));
-  unknown.set_death_message("there is no actor " + id->Hex() + " (any more)");
-  TellActor(node, unknown);
+  unknown.set_death_message("there is no actor " + actor.Hex() +
+                            " (any more), and nobody created it in the last " +
+                            std::to_string(kUnknownActorGraceMs / 1000) + " s");
+  for (const NodeId& node : it->second) TellActor(node, unknown);
 }
 
 void Cluster::Apply(ActorEffects effects) {
@@ -246,6 +258,10 @@ void Cluster::OnTime(Now now) {
     retry_at_ms_.reset();
     Schedule();
   }
+  while (!awaited_.empty() && awaited_.front().first <= now.monotonic_ms) {
+    TellUnknown(awaited_.front().second);
+    awaited_.pop_front();
+  }
   if (reattach_deadline_ms_ && *reattach_deadline_ms_ <= now.monotonic_ms) {
     reattach_deadline_ms_.reset();
     for (const NodeId& node : nodes_.AbsentNodes()) {
@@ -255,8 +271,10 @@ void Cluster::OnTime(Now now) {
 }
 
 std::optional<int64_t> Cluster::NextDeadlineMs() const {
-  std::optional<int64_t> next;
-  for (const auto& deadline : {kv_.NextDeadlineMs(), retry_at_ms_, reattach_deadline_ms_}) {
+  std::optional<int64_t> next, awaited;
+  if (!awaited_.empty()) awaited = awaited_.front().first;
+  for (const auto& deadline :
+       {kv_.NextDeadlineMs(), retry_at_ms_, reattach_deadline_ms_, awaited}) {
     if (deadline && (!next || *deadline < *next)) next = deadline;
   }
   return next;

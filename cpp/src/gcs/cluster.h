@@ -14,6 +14,7 @@
 //             ignored and logged.
 #pragma once
 
+#include <deque>
 #include <set>
 #include <string>
 #include <utility>
@@ -45,6 +46,10 @@ constexpr int64_t kReattachGraceMs = 10'000;
 // An actor that a node refused is offered again after this, if nothing else
 // happens before.
 constexpr int64_t kRetryRefusedMs = 1'000;
+
+// A handle may come to a node before its actor comes here: its creator's request
+// takes another way, and waits for the arguments of __init__.
+constexpr int64_t kUnknownActorGraceMs = 30'000;
 
 class Cluster {
  public:
@@ -83,7 +88,8 @@ class Cluster {
   void Schedule();
   void Place(const ActorId& actor, const NodeId& node);
   void EndJob(const JobId& job, Now now);
-  void Subscribe(const NodeId& node, const std::string& actor_id);
+  void Subscribe(const NodeId& node, const std::string& actor_id, Now now);
+  void TellUnknown(const ActorId& actor);
   void OnWorkerDied(const pb::WorkerDied& event, Now now);
   void Tell(const NodeId& node, pb::NodeCommand command);
   void TellActor(const NodeId& node, const pb::ActorInfo& info);
@@ -94,6 +100,8 @@ class Cluster {
   Kv kv_;
   ActorScheduler scheduler_;
   std::unordered_map<ActorId, std::set<NodeId>> subscribers_;
+  // Asked for and not known, with the time to say so; the oldest first.
+  std::deque<std::pair<int64_t, ActorId>> awaited_;
   std::set<NodeId> changed_nodes_;  // Their views are still to be passed on.
   std::optional<int64_t> reattach_deadline_ms_;
   std::optional<int64_t> retry_at_ms_;

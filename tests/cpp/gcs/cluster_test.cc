@@ -311,8 +311,29 @@ TEST_F(ClusterTest, SubscribersAreToldWithGrowingVersions) {
   EXPECT_THAT(states, ElementsAre(pb::PENDING, pb::ALIVE, pb::DEAD));
 }
 
-TEST_F(ClusterTest, ASubscriberToAnUnknownActorIsToldThatItIsDead) {
+TEST_F(ClusterTest, ASubscriberThatIsAheadOfTheCreatorWaitsForIt) {
+  Event(n1, SubscribeTo(a));
+  EXPECT_THAT(cluster.TakeEffects().commands, IsEmpty());
+  Create(Spec(a));
+  Event(n1, Started(a, worker));
+  std::vector<pb::ActorState> states;
+  now.monotonic_ms += kUnknownActorGraceMs;
+  cluster.OnTime(now);
+  for (const auto& [node, command] : cluster.TakeEffects().commands) {
+    if (command.has_actor()) states.push_back(command.actor().state());
+  }
+  EXPECT_THAT(states, ElementsAre(pb::PENDING, pb::ALIVE));
+}
+
+TEST_F(ClusterTest, ASubscriberToAnActorThatNobodyCreatesIsToldThatItIsDead) {
   Event(n1, SubscribeTo(b));
+  EXPECT_EQ(cluster.NextDeadlineMs(), now.monotonic_ms + kUnknownActorGraceMs);
+  now.monotonic_ms += kUnknownActorGraceMs - 1;
+  cluster.OnTime(now);
+  EXPECT_THAT(cluster.TakeEffects().commands, IsEmpty());
+  now.monotonic_ms += 1;
+  cluster.OnTime(now);
+  EXPECT_EQ(cluster.NextDeadlineMs(), std::nullopt);
   const auto effects = cluster.TakeEffects();
   ASSERT_EQ(effects.commands.size(), 1u);
   EXPECT_EQ(effects.commands[0].second.actor().state(), pb::DEAD);
