@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from typing import Any, Callable, NoReturn, TypeVar
 
@@ -172,18 +173,56 @@ def own_handle() -> ActorHandle:
     return ActorHandle(_core.actor_from_id(_core.context()["actor_id"]), _describe(cls))
 
 
+class _Blueprint:
+    """What all actors of a class have in common, worked out when the first one is made.
+
+    Attributes:
+        code: of the class.
+    """
+
+    def __init__(self, cls: type) -> None:
+        self.code = Code(cls, cls.__name__)
+
+    @functools.cached_property
+    def description(self) -> dict[str, Any]:
+        """For handles.
+
+        Raises:
+            NotImplementedError: the class has methods that this version cannot run.
+        """
+        if _is_async(self.code.code):
+            raise NotImplementedError(
+                f"{self.code.code.__name__} has async methods: this version of skyray has no async "
+                "actors yet. Make them plain methods."
+            )
+        return _describe(self.code.code)
+
+    @functools.cached_property
+    def pickled(self) -> bytes:
+        return pickle.dumps(self.description, protocol=5)
+
+    @functools.cached_property
+    def check_arguments(self) -> Callable[..., Any]:
+        """Raises TypeError if a call of ``__init__`` would."""
+        init = getattr(self.code.code, "__init__", None)
+        bind, _, _ = arity_of(parameters_of(init, bound=True))
+        return bind
+
+
 class ActorClass:
     """A class whose instances are actors: ``A.remote(...)`` makes one.
 
     Args:
         cls: the user's class.
         options: of its actors, checked already.
-        code: that of the same class with other options.
+        blueprint: that of the same class with other options.
     """
 
-    def __init__(self, cls: type, options: dict[str, Any], code: Code | None = None) -> None:
+    def __init__(
+        self, cls: type, options: dict[str, Any], blueprint: _Blueprint | None = None
+    ) -> None:
         self._cls = cls
-        self._code = code or Code(cls, cls.__name__)
+        self._blueprint = blueprint or _Blueprint(cls)
         self._options = options
         self.__doc__ = cls.__doc__
         self.__name__ = cls.__name__
@@ -218,7 +257,7 @@ class ActorClass:
             NotImplementedError: an option that only a later version knows.
         """
         validate_options(ACTOR, options, in_options=True)
-        return ActorClass(self._cls, {**self._options, **options}, self._code)
+        return ActorClass(self._cls, {**self._options, **options}, self._blueprint)
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Makes an actor. Returns at once; calls wait until it is there.
@@ -229,21 +268,15 @@ class ActorClass:
         """
         options = self._options
         resources = resources_of(ACTOR, options)
-        init = getattr(self._cls, "__init__", None)
-        check, _, _ = arity_of(parameters_of(init, bound=True))
-        check(*args, **kwargs)
-        if _is_async(self._cls):
-            raise NotImplementedError(
-                f"{self.__name__} has async methods: this version of skyray has no async actors "
-                "yet. Make them plain methods."
-            )
+        blueprint = self._blueprint
+        blueprint.check_arguments(*args, **kwargs)
+        handle = blueprint.pickled
         connection = ensure_connected()
-        description = _describe(self._cls)
         placement = dict(resources)
         if options.get("num_cpus") is None:
             placement["CPU"] = 1.0  # To find it a place; it holds none while it runs.
         core_options: _core.ActorOptions = {
-            "class_id": self._code.export(connection),
+            "class_id": blueprint.code.export(connection),
             "class_name": self.__name__,
             "name": options.get("name") or "",
             "namespace": options.get("namespace") or connection.namespace,
@@ -254,10 +287,12 @@ class ActorClass:
             "placement_resources": placement,
             "resources": resources,
             "strategy": scheduling_of(options),
-            "handle": pickle.dumps(description, protocol=5),
+            "handle": handle,
         }
         core, existing = _core.create_actor(core_options, args, kwargs)
-        return ActorHandle(core, pickle.loads(existing) if existing is not None else description)
+        return ActorHandle(
+            core, pickle.loads(existing) if existing is not None else blueprint.description
+        )
 
 
 def _describe(cls: type) -> dict[str, Any]:
