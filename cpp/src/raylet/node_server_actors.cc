@@ -33,6 +33,8 @@ void NodeServer::BecomeActor(const ActorId& actor, const LeaseId& lease, const P
   const auto it = actors_.find(actor);
   if (it == actors_.end()) return EndLease(lease, false);  // Stopped while it waited.
   it->second.worker = worker.id;
+  // It stays with the actor: the next actor, or task, shall not wait for a fork.
+  pool_.Prestart(worker.job, 1);
   Builder builder;
   std::vector<Offset<flatbuffers::String>> ids;
   for (const std::string& gpu : ledger_.GpuIds(lease)) ids.push_back(builder.CreateString(gpu));

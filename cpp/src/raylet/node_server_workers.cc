@@ -97,7 +97,7 @@ void NodeServer::OnZygoteDown(const std::string& why, bool was_ready) {
     }
     zygote_failures_ = 0;
   }
-  WakeAt(Now() + kZygoteRestartPause);
+  WakeAt(was_ready ? Now() : Now() + kZygoteRestartPause);
 }
 
 // --- The end of a worker ---

@@ -261,6 +261,17 @@ TEST_F(NodeServerActorTest, AnActorWhoseInitRaisedIsEnded) {
   Await<wire::Exit>(*worker.client);
 }
 
+TEST_F(NodeServerActorTest, AWorkerIsKeptReadyForTheNext) {
+  StartNode();
+  auto driver = Driver();
+  const TestWorker first = Worker();
+  const TestWorker second = Worker();
+  gcs->StartActor(Spec(0));
+  actor = RandomActorId(JobIdFromInt(1));
+  gcs->StartActor(Spec(0));
+  Worker();
+}
+
 TEST_F(NodeServerActorTest, AStoppedActorDiesWithTheReasonGiven) {
   StartNode();
   auto driver = Driver();
