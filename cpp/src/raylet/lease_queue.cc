@@ -31,6 +31,7 @@ void LeaseQueue::Add(LeaseRequest request, TimePoint now) {
 LeaseOutcome LeaseQueue::Schedule(Placement& placement, TimePoint now) {
   LeaseOutcome out;
   next_wake_.reset();
+  placement.UndoDebits(now);
   // Passes over the classes, one request of each at a time, from the one after
   // the last that was served, until a pass serves nobody.
   for (bool progress = true; progress && !classes_.empty();) {
@@ -45,6 +46,7 @@ LeaseOutcome LeaseQueue::Schedule(Placement& placement, TimePoint now) {
       it = it->second.turns.empty() ? classes_.erase(it) : std::next(it);
     }
   }
+  if (const auto old = placement.UndoDebits(now); old && !classes_.empty()) WakeAt(*old);
   for (auto& [key, waiting] : classes_) {
     if (!waiting.why_infeasible.empty()) {
       NoticeInfeasible(waiting, now, out);
@@ -87,7 +89,7 @@ bool LeaseQueue::ServeFirst(Class& waiting, Placement& placement, TimePoint now,
       return true;
     }
     case Decision::Kind::SendOn:
-      placement.Debit(decision.node, first.demand);
+      placement.Debit(decision.node, first.demand, now);
       out.sent_on.push_back({PopFirst(waiting), decision.node});
       return true;
     case Decision::Kind::NodeDied: {

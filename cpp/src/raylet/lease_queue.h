@@ -37,8 +37,6 @@
 
 namespace skyray::raylet {
 
-using TimePoint = std::chrono::steady_clock::time_point;
-
 // After so long without a node that could run it, a request's owner is told.
 constexpr std::chrono::seconds kInfeasibleNoticeAfter{5};
 // A lease in use is not asked back before its owner had it for so long.

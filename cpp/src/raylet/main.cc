@@ -2,7 +2,6 @@
 // The raylet: one per node. Wiring only; NodeServer is the program.
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -69,7 +68,6 @@ int Run(Options options) {
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
-  umask(0077);
   auto options = skyray::raylet::ParseOptions(argc, argv);
   if (!options) {
     skyray::ConfigureLogging("raylet", skyray::LogLevel::Info);

@@ -245,8 +245,10 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   std::set<NodeId> peers_;  // Alive, and with a port.
   std::unordered_map<LeaseId, RemoteLease> remote_leases_;
   std::map<std::pair<WorkerId, uint64_t>, NodeId> remote_requests_;  // Asked, not answered.
-  std::map<NodeId, std::set<WorkerId>> remote_owners_;               // Who has spoken from there.
-  std::unordered_map<std::string, std::string> functions_;           // KV namespace "fun".
+  // What came from nodes that the GCS has not told of yet.
+  std::map<NodeId, std::vector<std::vector<uint8_t>>> early_messages_;
+  std::map<NodeId, std::set<WorkerId>> remote_owners_;      // Who has spoken from there.
+  std::unordered_map<std::string, std::string> functions_;  // KV namespace "fun".
   size_t function_bytes_ = 0;
   std::multimap<TimePoint, WorkerId> kills_;  // Those asked to end, or that hung up.
 

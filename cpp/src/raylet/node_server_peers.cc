@@ -14,6 +14,8 @@ namespace peer = fb::peer;
 
 namespace {
 
+constexpr size_t kEarlyMessagesMax = 1000;
+
 template <class Body>
 void FinishPeer(Builder& builder, Offset<Body> body) {
   builder.Finish(peer::CreateMessage(builder, peer::BodyTraits<Body>::enum_value, body.Union()));
@@ -120,6 +122,13 @@ void NodeServer::RequestLeaseAt(ConnectionId connection, const Client& client, u
 // --- Hearing ---
 
 void NodeServer::OnPeerMessage(const NodeId& from, std::span<const uint8_t> data) {
+  if (placement_.IsDead(from)) return;
+  if (!peers_.contains(from)) {
+    // It cannot be answered before its address is known.
+    auto& early = early_messages_[from];
+    if (early.size() < kEarlyMessagesMax) early.emplace_back(data.begin(), data.end());
+    return;
+  }
   const ipc::Frame frame = FrameOf(data);
   const auto* message = ipc::Verified<peer::Message>(frame);
   if (message == nullptr) {
@@ -206,10 +215,14 @@ void NodeServer::OnPeerAlive(const NodeId& node, const pb::NodeInfo& info) {
   if (objects_ == nullptr || info.data_port() == 0) return;
   peers_.insert(node);
   objects_->SetNodeAddress(node, info.ip(), static_cast<uint16_t>(info.data_port()));
+  const auto early = early_messages_.extract(node);
+  if (early.empty()) return;
+  for (const auto& data : early.mapped()) OnPeerMessage(node, data);
 }
 
 void NodeServer::OnPeerDead(const NodeId& node, const std::string& why) {
   peers_.erase(node);
+  early_messages_.erase(node);
   if (objects_ != nullptr) objects_->NodeDead(node);
   // What its workers asked for or hold here, and what they owned.
   queue_.RemoveNode(node);

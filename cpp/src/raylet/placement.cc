@@ -28,15 +28,39 @@ void Placement::LookAtSelf() {
 void Placement::Update(scheduling::NodeView node) {
   if (dead_.contains(node.id)) return;
   const scheduling::NodeView* known = nodes_.Find(node.id);
-  if (known == nullptr || known->version <= node.version) nodes_.Put(std::move(node));
+  if (known != nullptr && known->version > node.version) return;
+  debited_.erase(node.id);
+  nodes_.Put(std::move(node));
 }
 
 void Placement::NodeDied(const NodeId& node) {
   nodes_.Remove(node);
+  debited_.erase(node);
   dead_.insert(node);
 }
 
-void Placement::Debit(const NodeId& node, const ResourceSet& demand) { nodes_.Debit(node, demand); }
+void Placement::Debit(const NodeId& node, const ResourceSet& demand, TimePoint now) {
+  const scheduling::NodeView* known = nodes_.Find(node);
+  if (known == nullptr) return;
+  const auto it = debited_.try_emplace(node, Debited{*known, now}).first;
+  it->second.last = now;
+  nodes_.Debit(node, demand);
+}
+
+std::optional<TimePoint> Placement::UndoDebits(TimePoint now) {
+  std::optional<TimePoint> next;
+  for (auto it = debited_.begin(); it != debited_.end();) {
+    const TimePoint old = it->second.last + kDebitLasts;
+    if (now >= old) {
+      nodes_.Put(std::move(it->second.reported));
+      it = debited_.erase(it);
+    } else {
+      if (!next || old < *next) next = old;
+      ++it;
+    }
+  }
+  return next;
+}
 
 Decision Placement::Decide(const scheduling::Request& request, bool spilled) {
   const bool insists =

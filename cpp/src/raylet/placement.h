@@ -7,6 +7,9 @@
 // Errors:     none; a request that no node can run is told apart by Decision.
 #pragma once
 
+#include <chrono>
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -19,6 +22,11 @@
 namespace skyray::raylet {
 
 using scheduling::Strategy;
+using TimePoint = std::chrono::steady_clock::time_point;
+
+// A node that was sent something says within this time what it has left; if it
+// is silent, the request never came or did not stay, and it has what it had.
+constexpr std::chrono::milliseconds kDebitLasts{500};
 
 // What becomes of a request at this moment.
 struct Decision {
@@ -42,11 +50,14 @@ class Placement {
   void Update(scheduling::NodeView node);
   void NodeDied(const NodeId& node);
   bool Knows(const NodeId& node) const { return nodes_.Find(node) != nullptr; }
+  bool IsDead(const NodeId& node) const { return dead_.contains(node); }
 
   // `spilled`: another raylet sent it here, so it stays unless it never could run here.
   Decision Decide(const scheduling::Request& request, bool spilled);
-  // Counts `demand` as taken from `node` until it reports again.
-  void Debit(const NodeId& node, const ResourceSet& demand);
+  // Counts `demand` as taken from `node` until it reports again, or kDebitLasts.
+  void Debit(const NodeId& node, const ResourceSet& demand, TimePoint now);
+  // Undoes old debits; when the next one will be old.
+  std::optional<TimePoint> UndoDebits(TimePoint now);
 
  private:
   Decision DecideAmongAll(const scheduling::Request& request);
@@ -57,6 +68,11 @@ class Placement {
   std::string name_;
   const ResourceLedger& ledger_;
   scheduling::ClusterView nodes_;  // All that live, this one included.
+  struct Debited {
+    scheduling::NodeView reported;
+    TimePoint last;
+  };
+  std::map<NodeId, Debited> debited_;
   std::set<NodeId> dead_;
   uint64_t seen_version_ = 0;
   uint64_t turn_ = 0;

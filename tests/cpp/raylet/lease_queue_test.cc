@@ -115,6 +115,15 @@ TEST_F(LeaseQueueTest, SendsOnWhatAnotherNodeHasRoomForAndCountsIt) {
   EXPECT_THAT(Run().sent_on, SizeIs(1));
 }
 
+TEST_F(LeaseQueueTest, ANodeThatStaysSilentHasWhatItHad) {
+  HearOf(other, Resources({{"CPU", 1}}), Resources({{"CPU", 1}}));
+  for (int i = 0; i < 4; ++i) Ask(ann);
+  EXPECT_THAT(Run().sent_on, SizeIs(1));
+  EXPECT_EQ(*queue.NextWake(), now + kDebitLasts);
+  now += kDebitLasts;
+  EXPECT_THAT(Run().sent_on, SizeIs(1));
+}
+
 TEST_F(LeaseQueueTest, WhatOnlyABusyNodeCanRunWaitsThere) {
   HearOf(other, Resources({{"oil", 1}}), ResourceSet());
   queue.Add(Request(ann, Resources({{"oil", 1}})), now);
