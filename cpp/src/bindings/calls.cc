@@ -28,8 +28,7 @@ struct Arity {
 bool Fits(const Arity& arity, PyObject* const* args, Py_ssize_t count, PyObject* keywords) {
   if (arity.bind == nullptr) return true;
   if (keywords == nullptr && count >= arity.min && count <= arity.max) return true;
-  const PyRef bound(
-      PyObject_Vectorcall(arity.bind, args, static_cast<size_t>(count), keywords));
+  const PyRef bound(PyObject_Vectorcall(arity.bind, args, static_cast<size_t>(count), keywords));
   return static_cast<bool>(bound);
 }
 
