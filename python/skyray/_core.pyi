@@ -112,8 +112,6 @@ class Hooks:
         out-of-band buffers (objects with the buffer protocol, contiguous), in
         order. ObjectRefs inside are noticed by the core itself (through their
         ``__reduce__``). Raises TypeError naming what cannot be pickled."""
-    def deserialize(self, inband: memoryview, buffers: list[Any]) -> Any:
-        """``pickle.loads`` with read-only, zero-copy buffers."""
     def task_error(self, error: BaseException, name: str) -> bytes:
         """User code raised ``error`` in task or method ``name``: the bytes that
         :meth:`load_task_error` turns into what the caller sees."""
@@ -173,7 +171,6 @@ class TaskOptions(TypedDict, total=False):
     resources: dict[str, float]
     num_returns: int
     max_retries: int
-    retry_exceptions: bool
     strategy: tuple[str, bytes, bool]  # ("DEFAULT"|"SPREAD"|"NODE_AFFINITY", node_id, soft)
 
 # (bind, min, max): a call that is not of min to max positional arguments alone is shown
@@ -199,7 +196,6 @@ class ActorOptions(TypedDict, total=False):
     detached: bool
     get_if_exists: bool
     max_restarts: int
-    max_task_retries: int
     max_concurrency: int
     placement_resources: dict[str, float]
     resources: dict[str, float]
