@@ -91,7 +91,8 @@ ResourceSet ToResources(const Resources* resources) {
 // How a process ended, in one paragraph for a person.
 inline std::string DescribeExit(const fb::raylet::ExitInfo* exit) {
   if (exit == nullptr) return "its process ended; its raylet did not say how";
-  std::string text = "worker pid " + std::to_string(exit->pid());
+  std::string text = "worker";
+  if (exit->pid() != 0) text += " pid " + std::to_string(exit->pid());
   if (exit->node_ip() != nullptr && exit->node_ip()->size() > 0) {
     text += " on node " + exit->node_ip()->str();
   }
@@ -99,12 +100,15 @@ inline std::string DescribeExit(const fb::raylet::ExitInfo* exit) {
     const char* name = sigabbrev_np(exit->signal());
     text += " was killed by signal " + std::to_string(exit->signal()) +
             (name != nullptr ? std::string(" (SIG") + name + ")" : std::string());
-  } else {
+  } else if (exit->exit_code() >= 0) {
     text += " exited with code " + std::to_string(exit->exit_code());
+  } else {
+    text += " is gone";  // Nobody was there to see how: its node died.
   }
   // The raylet's words for an end that nobody asked for would only repeat this.
   const std::string reason = ToString(exit->reason());
-  if (exit->expected() && !reason.empty()) text += ": " + reason;
+  const bool seen = exit->signal() != 0 || exit->exit_code() >= 0;
+  if ((exit->expected() || !seen) && !reason.empty()) text += ": " + reason;
   if (exit->stderr_tail() != nullptr && exit->stderr_tail()->size() > 0) {
     text += "\nLast lines of its stderr:";
     for (const auto* line : *exit->stderr_tail()) text += "\n  " + line->str();
