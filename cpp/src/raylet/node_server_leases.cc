@@ -135,6 +135,14 @@ void NodeServer::Deliver(const LeaseId& id) {
 
 void NodeServer::EndLease(const LeaseId& id, bool worker_failed) {
   const PoolWorker* worker = pool_.FindByLease(id);
+  if (worker_failed && worker != nullptr) {
+    // Its owner lost touch with it, and waits for LeaseLost to say how it ended:
+    // the lease goes with the process. If it is dying, its own exit says more.
+    const WorkerId failed = worker->id;
+    pool_.MarkEnding(failed, false, "");
+    kills_.emplace(Now() + std::chrono::seconds(1), failed);
+    return WakeAt(kills_.begin()->first);
+  }
   queue_.Return(id);
   ScheduleSoon();
   if (worker == nullptr) {
@@ -142,12 +150,6 @@ void NodeServer::EndLease(const LeaseId& id, bool worker_failed) {
     return;
   }
   const WorkerId worker_id = worker->id;
-  if (worker_failed) {
-    // Its owner could not reach it. If it is dying, its own exit says more.
-    pool_.MarkEnding(worker_id, false, "");
-    kills_.emplace(Now() + std::chrono::seconds(1), worker_id);
-    return WakeAt(kills_.begin()->first);
-  }
   pool_.OnReturned(worker_id, Now());
   const PoolWorker* returned = pool_.Find(worker_id);
   if (returned->state == PoolWorker::State::Leased) Deliver(returned->lease);
