@@ -326,6 +326,7 @@ void CoreWorker::OnRayletLost() {
   requests_.clear();
   const ValuePtr error = MakeErrorValue(ErrorCode::NodeDied, raylet_lost_);
   for (Task* task : submitter_.TakeQueued()) Complete(task, error);
+  for (Lease* lease : submitter_.BrokenLeases()) FinishLostLease(lease);
   for (const auto& [id, actor] : actors_.actors()) {
     if (actor->state == ActorState::Dead) continue;
     actor->state = ActorState::Dead;

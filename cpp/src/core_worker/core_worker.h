@@ -270,6 +270,7 @@ class CoreWorker : private GatewayHandler {
   void OnLeaseLost(const fb::raylet::LeaseLost& lost);
   // Both have come: the end of its socket, and how its process ended.
   void FinishLostLease(Lease* lease);
+  void SendReturnLease(const Lease& lease, bool worker_failed);
   void RequestLease(LeaseClass* lease_class, const NodeId& node);
   void DefineFunction(Channel& channel, const Function* function);
   void RetryOrFail(Task* task, ErrorCode code, const std::string& message);

@@ -127,6 +127,11 @@ Actor* CoreWorker::GetActor(const ActorId& id) {
           return fbr::CreateSubscribeActor(builder, PutId(builder, id)).Union();
         },
         nullptr);
+  } else if (made) {
+    actor->state = ActorState::Dead;
+    actor->death_code = ErrorCode::NodeDied;
+    actor->death_message = raylet_lost_;
+    FinishActorDeath(actor);
   }
   return actor;
 }

@@ -167,7 +167,6 @@ void CoreWorker::AppendBorrows(std::string& out, uint32_t& count, const WorkerAd
 }
 
 void CoreWorker::FinishReply(Lock& lock, IncomingCall& call, std::string& out) {
-  (void)lock;
   ReplyHeader header;
   std::memcpy(&header, out.data() + sizeof(ipc::FrameHeader), sizeof header);
   AppendBorrows(out, header.borrowed, &call.channel->peer);
@@ -177,8 +176,9 @@ void CoreWorker::FinishReply(Lock& lock, IncomingCall& call, std::string& out) {
   std::memcpy(out.data() + sizeof frame, &header, sizeof header);
   if (call.channel->closed) return;
   call.channel->out.append(out);
-  gateway_.MarkDirty(*call.channel);
   if (replies_since_ns_ == 0) replies_since_ns_ = NowNs();
+  // With a time at which it goes by itself: the next call may be a long one.
+  gateway_.Commit(lock, *call.channel, /*lazy=*/true);
 }
 
 void CoreWorker::Reply(IncomingCall& call, uint32_t execute_us, std::vector<TaskReturn> returns) {

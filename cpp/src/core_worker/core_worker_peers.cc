@@ -93,11 +93,23 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
   }
   for (Lease* lease : submitter_.WorkerGone(address.worker)) {
     // Put back where OnLeaseLost looks for them.
-    for (Task* task : lost) {
+    std::erase_if(lost, [&](Task* task) {
       if (task->lease == lease) lease->lost_tasks.push_back(task);
+      return task->lease == lease;
+    });
+    if (lost_leases_.contains(lease->id) || !raylet_lost_.empty()) {
+      FinishLostLease(lease);
+    } else {
+      // It may live, and only our connection be lost: its raylet sees to its end.
+      SendReturnLease(*lease, /*worker_failed=*/true);
     }
-    const auto told = lost_leases_.find(lease->id);
-    if (told != lost_leases_.end()) FinishLostLease(lease);
+  }
+  for (Task* task : lost) {
+    // Of an actor that is being started anew elsewhere, as we heard before this.
+    Complete(task, MakeErrorValue(ErrorCode::ActorUnavailable,
+                                  "actor " + task->actor->class_name +
+                                      " was started anew before it answered this call",
+                                  task->actor->id.Hex()));
   }
   for (Object* object : objects_.PendingOf(address.worker)) {
     FailObject(object, ErrorCode::OwnerDied,

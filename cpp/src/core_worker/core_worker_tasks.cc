@@ -99,10 +99,14 @@ ValuePtr CoreWorker::ArgumentError(const Task& task) const {
 
 void CoreWorker::Dispatch(Lock* lock, Task* task) {
   if (task->actor != nullptr && !creations_.contains(task)) return PumpActor(lock, task->actor);
-  if (ValuePtr error = ArgumentError(*task)) {
+  ValuePtr error = ArgumentError(*task);
+  if (!error && !raylet_lost_.empty()) {
+    error = MakeErrorValue(ErrorCode::NodeDied, raylet_lost_);
+  }
+  if (error) {
     const auto creation = creations_.find(task);
     if (creation == creations_.end()) return Complete(task, error);
-    // An actor whose constructor's arguments failed is dead before it was born.
+    // Dead before it was born.
     Actor* actor = creation->second.actor;
     creations_.erase(creation);
     actor->death_value = error;
@@ -126,17 +130,22 @@ void CoreWorker::Perform(Lock* lock, SubmitActions& actions) {
   }
   for (LeaseClass* lease_class : actions.request) RequestLease(lease_class, NodeId());
   for (const auto& lease : actions.give_back) {
-    if (!raylet_lost_.empty()) break;
-    SendRaylet(
-        nullptr,
-        [&](Builder& builder, fbr::Body& type) {
-          type = fbr::Body::ReturnLease;
-          const auto id = PutId(builder, lease->id);
-          return fbr::CreateReturnLease(builder, id, PutId(builder, lease->node)).Union();
-        },
-        nullptr);
+    SendReturnLease(*lease, /*worker_failed=*/false);
   }
   if (lock != nullptr && !lone) gateway_.FlushDirty(*lock);
+}
+
+void CoreWorker::SendReturnLease(const Lease& lease, bool worker_failed) {
+  if (!raylet_lost_.empty()) return;
+  SendRaylet(
+      nullptr,
+      [&](Builder& builder, fbr::Body& type) {
+        type = fbr::Body::ReturnLease;
+        const auto id = PutId(builder, lease.id);
+        const auto node = PutId(builder, lease.node);
+        return fbr::CreateReturnLease(builder, id, node, worker_failed).Union();
+      },
+      nullptr);
 }
 
 void CoreWorker::RequestLease(LeaseClass* lease_class, const NodeId& node) {
@@ -339,13 +348,16 @@ void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
 }
 
 void CoreWorker::FinishLostLease(Lease* lease) {
-  const std::string how = std::move(lost_leases_[lease->id]);
+  const auto told = lost_leases_.find(lease->id);
+  const std::string how = told != lost_leases_.end() ? std::move(told->second) : raylet_lost_;
+  const ErrorCode code =
+      told != lost_leases_.end() ? ErrorCode::WorkerCrashed : ErrorCode::NodeDied;
   lost_leases_.erase(lease->id);
   LeaseClass* lease_class = lease->lease_class;
   const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
   for (Task* task : owned->lost_tasks) {
     task->lease = nullptr;
-    RetryOrFail(task, ErrorCode::WorkerCrashed,
+    RetryOrFail(task, code,
                 "task " + task->function->name + " (" + task->id.Hex() + ") was lost: " + how);
   }
   SubmitActions actions;

@@ -170,6 +170,14 @@ std::vector<Lease*> TaskSubmitter::WorkerGone(const WorkerId& worker) {
   return gone;
 }
 
+std::vector<Lease*> TaskSubmitter::BrokenLeases() const {
+  std::vector<Lease*> broken;
+  for (const auto& [id, lease] : leases_) {
+    if (lease->broken) broken.push_back(lease.get());
+  }
+  return broken;
+}
+
 std::unique_ptr<Lease> TaskSubmitter::Lost(const LeaseId& id) {
   auto node = leases_.extract(id);
   if (node.empty()) return nullptr;
