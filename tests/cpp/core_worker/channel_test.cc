@@ -91,7 +91,7 @@ class InputBufferTest : public ::testing::Test {
   void Add(std::string_view bytes) {
     const auto space = input.Space(bytes.size());
     ASSERT_GE(space.size(), bytes.size());
-    std::memcpy(space.data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(space.data(), bytes.data(), bytes.size());
     input.Added(bytes.size());
   }
   NextFrameResult Next() { return input.Next(cap, frame); }

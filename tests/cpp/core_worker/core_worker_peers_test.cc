@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+// Core workers that borrow from each other, and peers that misbehave.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "core_worker/core_worker_fixture.h"
+#include "core_worker/raw_peer.h"
+
+namespace skyray::core_worker {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class CoreWorkerPeersTest : public CoreWorkerTest {
+ protected:
+  RawPeer Stranger(const CoreWorker& to) {
+    return RawPeer::ConnectTo(directory.path(), to.session().worker_id);
+  }
+  void ExpectTasksStillRun() {
+    Object* result = Submit();
+    Grant(*worker);
+    RunOne(*worker, "alive");
+    EXPECT_EQ(Take(result), "alive");
+  }
+  static void Define(RawPeer& peer, uint32_t index) {
+    peer.Say(fbw::Body::DefineFunction, [&](Builder& builder) {
+      const auto id = PutId(builder, FunctionId::FromRandom());
+      return fbw::CreateDefineFunction(builder, index, id).Union();
+    });
+  }
+  static std::string CallFrame(uint64_t sequence, uint32_t function_index) {
+    Task task;
+    task.args = "x";
+    std::string frame;
+    AppendCall(frame, task, task.args, sequence, function_index);
+    return frame;
+  }
+  // The text of a value the driver owns.
+  Object* Put(std::string_view text) {
+    auto object = driver->Put(TextParts(text), {});
+    EXPECT_TRUE(object.has_value());
+    return *object;
+  }
+  bool DriverOwns(size_t objects) {
+    return store.RunUntil([&] { return driver->GetStatistics().objects == objects; });
+  }
+
+  std::unique_ptr<CoreWorker> worker = NewWorker();
+};
+
+// --- Borrowing ---
+
+TEST_F(CoreWorkerPeersTest, AReferenceKeptByATaskOutlivesTheOwnersOwn) {
+  Object* object = Put("borrowed");
+  const ObjectId id = object->id;
+  const WorkerAddress owner = driver->Publish(object);
+  CallArguments arguments = Arguments();
+  driver->Hold(object);
+  arguments.pinned.push_back(object);
+  Object* result = Submit(0, std::move(arguments));
+  driver->Drop(object);
+  Grant(*worker);
+  Call call = worker->NextCall();
+  worker->BeginTask(*call);
+  Object* kept = worker->Restore(id, owner);  // As unpickling its arguments does.
+  worker->ArgumentsRead();
+  Reply(*worker, *call, "kept it");
+  EXPECT_EQ(Take(result), "kept it");
+  EXPECT_EQ(driver->GetStatistics().objects, 1u) << "the worker still refers to it";
+  EXPECT_EQ(worker->GetStatistics().objects_borrowed, 1u);
+  EXPECT_EQ(Get(*worker, kept), "borrowed");
+  worker->Drop(kept);
+  EXPECT_TRUE(DriverOwns(0));
+}
+
+TEST_F(CoreWorkerPeersTest, AReferenceNotKeptByATaskIsNobodysBusiness) {
+  Object* object = Put("only looked at");
+  const WorkerAddress owner = driver->Publish(object);
+  CallArguments arguments = Arguments();
+  driver->Hold(object);
+  arguments.pinned.push_back(object);
+  Object* result = Submit(0, std::move(arguments));
+  Grant(*worker);
+  Call call = worker->NextCall();
+  worker->BeginTask(*call);
+  Object* seen = worker->Restore(object->id, owner);
+  worker->ArgumentsRead();
+  worker->Drop(seen);
+  Reply(*worker, *call, "done");
+  EXPECT_EQ(Take(result), "done");
+  driver->Drop(object);
+  EXPECT_EQ(driver->GetStatistics().objects, 0u);
+  EXPECT_EQ(worker->GetStatistics().objects, 0u);
+}
+
+TEST_F(CoreWorkerPeersTest, AReferenceInAResultIsTheCallersFromThenOn) {
+  Object* result = Submit();
+  Grant(*worker);
+  Call call = Next(*worker);
+  auto inner = worker->Put(TextParts("the worker's own"), {});
+  ASSERT_TRUE(inner.has_value());
+  const ObjectId id = (*inner)->id;
+  const WorkerAddress owner = worker->Publish(*inner);
+  std::vector<TaskReturn> returns(1);
+  returns[0].parts = TextParts("a list of one reference");
+  returns[0].contained.push_back(*inner);  // Its only hold goes with the reply.
+  worker->Reply(*call, 10, std::move(returns));
+  EXPECT_EQ(Get(*driver, result), "a list of one reference");
+  Object* borrowed = driver->Restore(id, owner);
+  driver->Drop(result);
+  EXPECT_EQ(Get(*driver, borrowed), "the worker's own");
+  driver->Drop(borrowed);
+  EXPECT_TRUE(store.RunUntil([&] { return worker->GetStatistics().objects == 0; }));
+}
+
+TEST_F(CoreWorkerPeersTest, ABorrowersEndIsTheEndOfItsBorrows) {
+  Object* object = Put("borrowed");
+  Object* kept = worker->Restore(object->id, driver->Publish(object));
+  EXPECT_EQ(Get(*worker, kept), "borrowed");  // By now the owner knows.
+  driver->Drop(object);
+  EXPECT_EQ(driver->GetStatistics().objects, 1u);
+  worker.reset();
+  EXPECT_TRUE(DriverOwns(0));
+}
+
+TEST_F(CoreWorkerPeersTest, WhatADeadOwnerNeverMadeIsAnError) {
+  Object* pending = driver->SubmitTask({function, lease_class, 1, 0}, Arguments()).front();
+  Object* borrowed = worker->Restore(pending->id, driver->Publish(pending));
+  std::thread waiting([&] { EXPECT_THAT(Get(*worker, borrowed), StartsWith("OwnerDied: ")); });
+  raylet.Await(Body::Blocked);  // It waits.
+  driver.reset();
+  waiting.join();
+}
+
+TEST_F(CoreWorkerPeersTest, WhatTheOwnerHasFreedIsAnError) {
+  Object* object = worker->Restore(ObjectId::FromRandom(), {raylet.node, driver_id()});
+  EXPECT_THAT(Get(*worker, object), StartsWith("ObjectLost: "));
+  worker->Drop(object);
+}
+
+TEST_F(CoreWorkerPeersTest, OursThatWasFreedIsAnError) {
+  Object* object = driver->Restore(ObjectId::FromRandom(), {raylet.node, driver_id()});
+  EXPECT_THAT(Take(object), StartsWith("ObjectLost: "));
+}
+
+TEST_F(CoreWorkerPeersTest, AReplyLeavesThoughTheIoThreadSleepsAndALongCallFollows) {
+  Object* first = Submit();
+  Grant(*worker);
+  RunOne(*worker, "1", /*execute_us=*/1);
+  EXPECT_EQ(Take(first), "1");
+  Object* second = Submit();
+  Object* third = Submit();
+  Call runs = Next(*worker);
+  // The answer shows that the I/O thread reads now.
+  RawPeer peer = Stranger(*worker);
+  peer.SayHello();
+  peer.AskFor(ObjectId::FromRandom());
+  ASSERT_TRUE(peer.Hear().has_value());
+  Reply(*worker, *runs, "2", 1);
+  Call runs_for_long = Next(*worker);
+  EXPECT_EQ(Take(second), "2");
+  Reply(*worker, *runs_for_long, "3");
+  EXPECT_EQ(Take(third), "3");
+}
+
+// --- Peers that misbehave: each is dropped, and nobody else notices ---
+
+TEST_F(CoreWorkerPeersTest, AStrangerMustBeginWithHello) {
+  for (const std::string& bytes :
+       {std::string(64, '\xff'), FrameOf("not a flatbuffer"), CallFrame(0, 0),
+        FrameOf("a reply", kReplyFrame), FrameOf("x", 77)}) {
+    RawPeer peer = Stranger(*worker);
+    peer.Send(bytes);
+    EXPECT_TRUE(peer.IsHungUpOn());
+  }
+  RawPeer asks_first = Stranger(*worker);
+  asks_first.AskFor(ObjectId::FromRandom());
+  EXPECT_TRUE(asks_first.IsHungUpOn());
+  ExpectTasksStillRun();
+}
+
+TEST_F(CoreWorkerPeersTest, AnotherProtocolIsNotSpoken) {
+  RawPeer peer = Stranger(*worker);
+  peer.Say(fbw::Body::Hello, [&](Builder& builder) {
+    const auto address = PutPeerAddress(builder, peer.self);
+    const auto job = PutId(builder, JobIdFromInt(3));
+    return fbw::CreateHello(builder, kProtocolVersion + 1, address, job).Union();
+  });
+  EXPECT_TRUE(peer.IsHungUpOn());
+}
+
+TEST_F(CoreWorkerPeersTest, AMalformedCallEndsItsCaller) {
+  const std::string good = CallFrame(0, 0);
+  std::string short_body = FrameOf(good.substr(8, 30), kCallFrame);
+  for (const std::string& bytes :
+       {short_body, CallFrame(0, 1), FrameOf("", kCallFrame), good + FrameOf("x", kReplyFrame)}) {
+    RawPeer peer = Stranger(*worker);
+    peer.SayHello();
+    Define(peer, 0);
+    peer.Send(bytes);
+    EXPECT_TRUE(peer.IsHungUpOn());
+  }
+  ExpectTasksStillRun();
+}
+
+TEST_F(CoreWorkerPeersTest, AnUnexpectedMessageEndsItsSender) {
+  RawPeer skips = Stranger(*worker);
+  skips.SayHello();
+  Define(skips, 5);
+  EXPECT_TRUE(skips.IsHungUpOn());
+  RawPeer hands_back = Stranger(*worker);
+  hands_back.SayHello();
+  hands_back.Say(fbw::Body::HandBack,
+                 [](Builder& builder) { return fbw::CreateHandBack(builder).Union(); });
+  EXPECT_TRUE(hands_back.IsHungUpOn());
+  ExpectTasksStillRun();
+}
+
+TEST_F(CoreWorkerPeersTest, IdsOfTheWrongSizeHarmNobody) {
+  RawPeer peer = Stranger(*worker);
+  peer.SayHello();
+  peer.Say(fbw::Body::GetObject, [](Builder& builder) {
+    const uint8_t bytes[] = {1, 2, 3};
+    return fbw::CreateGetObject(builder, builder.CreateVector(bytes, 3)).Union();
+  });
+  peer.Say(fbw::Body::RemoveBorrower, [](Builder& builder) {
+    const uint8_t bytes[] = {1, 2, 3};
+    const auto id = builder.CreateVector(bytes, 3);
+    const auto address = fbw::CreateAddress(builder, id, id);
+    return fbw::CreateRemoveBorrower(builder, id, address).Union();
+  });
+  EXPECT_TRUE(peer.Hear().has_value()) << "unknown objects are answered";
+  ExpectTasksStillRun();
+}
+
+// A worker of which the test writes every byte.
+class BadWorkerTest : public CoreWorkerPeersTest {
+ protected:
+  BadWorkerTest() {
+    path = directory.path() + "/w-" + id.Hex().substr(0, 16);
+    auto listening = ipc::ListenUnix(path, 4);
+    EXPECT_TRUE(listening.has_value());
+    listener = std::move(*listening);
+  }
+  ~BadWorkerTest() override { unlink(path.c_str()); }
+  // Leased to the driver; what it was called with is passed over.
+  RawPeer Called() {
+    lease = Grant(id);
+    RawPeer peer(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+    EXPECT_TRUE(peer.HearKind(kCallFrame).has_value());
+    return peer;
+  }
+  void ExpectTheDriverDropsIt(RawPeer& peer) {
+    EXPECT_TRUE(peer.IsHungUpOn());
+    // The raylet is to see to its end, and says how that was.
+    const auto back = raylet.Await(Body::ReturnLease);
+    EXPECT_EQ(ToId<LeaseId>(back->body_as_ReturnLease()->lease_id()), lease);
+    EXPECT_TRUE(back->body_as_ReturnLease()->worker_failed());
+    TellLeaseLost(lease, SIGKILL);
+  }
+  static std::string ReplyFrame(const ReplyHeader& header, const std::string& rest) {
+    std::string body;
+    AppendStruct(body, header);
+    return FrameOf(body + rest, kReplyFrame);
+  }
+
+  WorkerId id = WorkerId::FromRandom();
+  std::string path;
+  UniqueFd listener;
+  LeaseId lease;
+};
+
+TEST_F(BadWorkerTest, AMalformedReplyFailsItsTaskAndEndsItsSender) {
+  std::string lying_return;
+  AppendStruct(lying_return, ReturnHeader{0, 0, UINT64_MAX});
+  std::string lying_contained;
+  AppendStruct(lying_contained, ReturnHeader{0, UINT32_MAX, 0});
+  std::string half_stored;
+  AppendStruct(half_stored, ReturnHeader{1, 0, 100});
+  for (const std::string& bytes :
+       {ReplyFrame({0, 1, 1, 0, 0}, ""), ReplyFrame({0, 1, 2, 0, 0}, lying_return),
+        ReplyFrame({0, 1, 1, 0, 0}, lying_return), ReplyFrame({0, 1, 1, 0, 0}, lying_contained),
+        ReplyFrame({0, 1, 1, 0, UINT32_MAX}, half_stored),
+        ReplyFrame({0, 1, 1, kReplyIsError, 0}, lying_return)}) {
+    Object* result = Submit();
+    RawPeer peer = Called();
+    peer.Send(bytes);
+    ExpectTheDriverDropsIt(peer);
+    EXPECT_THAT(Take(result), HasSubstr("malformed reply"));
+  }
+  ExpectTasksStillRun();
+}
+
+TEST_F(BadWorkerTest, AReplyToNothingLosesWhatRanThere) {
+  for (const std::string& bytes :
+       {ReplyFrame({77, 1, 1, 0, 0}, ""), FrameOf("short", kReplyFrame), std::string(64, '\xff'),
+        FrameOf("no flatbuffer"), FrameOf("a call", kCallFrame)}) {
+    Object* result = Submit();
+    RawPeer peer = Called();
+    peer.Send(bytes);
+    ExpectTheDriverDropsIt(peer);
+    EXPECT_THAT(Take(result), StartsWith("WorkerCrashed: "));
+  }
+  ExpectTasksStillRun();
+}
+
+}  // namespace
+}  // namespace skyray::core_worker

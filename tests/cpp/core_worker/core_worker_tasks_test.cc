@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tasks from submission to their result, over sockets, between core workers.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "core_worker/core_worker_fixture.h"
+
+namespace skyray::core_worker {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class CoreWorkerTasksTest : public CoreWorkerTest {
+ protected:
+  // Something, or nothing; soon.
+  bool StoreHolds(bool something) {
+    return store.StatsBecome(
+        [&](const plasma::StoreStats& stats) { return (stats.allocated_bytes > 0) == something; });
+  }
+  std::unique_ptr<CoreWorker> worker = NewWorker();
+};
+
+TEST_F(CoreWorkerTasksTest, ATaskRunsOnALeasedWorker) {
+  Object* result = Submit();
+  EXPECT_FALSE(driver->IsReady(result));
+  Grant(*worker);
+  Call call = Next(*worker);
+  EXPECT_EQ(call->name, "f");
+  EXPECT_EQ(call->function_id, function->id);
+  EXPECT_EQ(TextOf(call->call.args), "arguments");
+  const auto bound = worker->LeaseOf(*call);
+  ASSERT_NE(bound, nullptr);
+  EXPECT_EQ(bound->resources.Get("CPU"), kResourceUnit);
+  Reply(*worker, *call, "result");
+  EXPECT_EQ(Take(result), "result");
+  EXPECT_EQ(driver->GetStatistics().objects, 0u);
+  EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+}
+
+TEST_F(CoreWorkerTasksTest, ALeaseIsUsedAgainAndGivenBackWhenIdle) {
+  Object* first = Submit();
+  const LeaseId lease = Grant(*worker);
+  RunOne(*worker, "1");
+  EXPECT_EQ(Take(first), "1");
+  Object* second = Submit();
+  RunOne(*worker, "2");
+  EXPECT_EQ(Take(second), "2");
+  const auto back = raylet.Await(Body::ReturnLease);
+  EXPECT_EQ(ToId<LeaseId>(back->body_as_ReturnLease()->lease_id()), lease);
+  EXPECT_EQ(ToId<NodeId>(back->body_as_ReturnLease()->node_id()), raylet.node);
+  EXPECT_EQ(driver->GetStatistics().leases, 0u);
+}
+
+TEST_F(CoreWorkerTasksTest, AReplyIsSentThoughALongCallFollows) {
+  Object* first = Submit();
+  Grant(*worker);
+  RunOne(*worker, "1", /*execute_us=*/1);
+  EXPECT_EQ(Take(first), "1");
+  Object* second = Submit();
+  Object* third = Submit();
+  RunOne(*worker, "2", 1);
+  Call runs_for_long = Next(*worker);
+  EXPECT_EQ(Take(second), "2");  // While the third is being run.
+  Reply(*worker, *runs_for_long, "3");
+  EXPECT_EQ(Take(third), "3");
+}
+
+TEST_F(CoreWorkerTasksTest, ALargeResultLiesInTheStore) {
+  Object* result = Submit();
+  Grant(*worker);
+  const std::string large(1 << 20, 'L');
+  RunOne(*worker, large);
+  EXPECT_EQ(Get(*driver, result), large);
+  EXPECT_TRUE(StoreHolds(true));
+  driver->Drop(result);
+  EXPECT_TRUE(StoreHolds(false));
+}
+
+TEST_F(CoreWorkerTasksTest, AnErrorIsTheValue) {
+  Object* result = Submit(/*max_retries=*/3);
+  Grant(*worker);
+  Call call = Next(*worker);
+  worker->ReplyError(*call, 10, {PayloadFormat::TaskError, "the exception", {}});
+  EXPECT_EQ(Take(result), "the exception");
+  EXPECT_EQ(raylet.Count(Body::RequestLease), 0u) << "what user code raises is not retried";
+}
+
+TEST_F(CoreWorkerTasksTest, AnArgumentIsWaitedForAndRidesInTheCall) {
+  Object* first = Submit();
+  Object* second = Submit(0, ArgumentsOf(first));
+  Grant(*worker);
+  RunOne(*worker, "intermediate");
+  Call call = Next(*worker);
+  ASSERT_EQ(call->call.ref_args.size(), 1u);
+  auto argument = worker->ReadArgument(call->call.ref_args[0]);
+  ASSERT_TRUE(argument.has_value());
+  EXPECT_EQ(TextOf(argument->bytes), "intermediate");
+  Reply(*worker, *call, "done");
+  EXPECT_EQ(Take(second), "done");
+  driver->Drop(first);
+  EXPECT_EQ(driver->GetStatistics().objects, 0u);
+}
+
+TEST_F(CoreWorkerTasksTest, ALargeArgumentIsReadFromTheStore) {
+  const std::string large(1 << 20, 'A');
+  auto put = driver->Put(TextParts(large), {});
+  ASSERT_TRUE(put.has_value());
+  Object* result = Submit(0, ArgumentsOf(*put));
+  driver->Drop(*put);  // The task keeps it.
+  Grant(*worker);
+  Call call = Next(*worker);
+  {
+    auto argument = worker->ReadArgument(call->call.ref_args.at(0));
+    ASSERT_TRUE(argument.has_value());
+    EXPECT_EQ(TextOf(argument->bytes), large);
+  }
+  Reply(*worker, *call, "read");
+  EXPECT_EQ(Take(result), "read");
+  EXPECT_TRUE(StoreHolds(false));
+}
+
+TEST_F(CoreWorkerTasksTest, AFailedArgumentFailsTheTaskWithoutRunningIt) {
+  Object* first = Submit();
+  Object* second = Submit(0, ArgumentsOf(first));
+  Grant(*worker);
+  Call call = Next(*worker);
+  worker->ReplyError(*call, 10, {PayloadFormat::TaskError, "the cause", {}});
+  EXPECT_EQ(Take(second), "the cause");
+  driver->Drop(first);
+}
+
+TEST_F(CoreWorkerTasksTest, AFailedLeaseRequestFailsTheTask) {
+  Object* result = Submit(/*max_retries=*/3);
+  const auto request = raylet.Await(Body::RequestLease);
+  raylet.Send(driver_id(), request->request_id(), Body::LeaseReply, [](Builder& builder) {
+    const auto why = builder.CreateString("no node has 100 GPUs");
+    fbr::LeaseReplyBuilder reply(builder);
+    reply.add_result(fbr::LeaseResult::Failed);
+    reply.add_error(ErrorCode::Unschedulable);
+    reply.add_message(why);
+    return reply.Finish().Union();
+  });
+  EXPECT_EQ(Take(result), "Unschedulable: no node has 100 GPUs");
+}
+
+// --- Workers that end ---
+
+TEST_F(CoreWorkerTasksTest, ALostTaskIsRetriedAndThenFailsWithTheSignal) {
+  Object* result = Submit(/*max_retries=*/1);
+  for (const bool told_first : {true, false}) {
+    if (worker == nullptr) worker = NewWorker();
+    const LeaseId lease = Grant(*worker);
+    (void)Next(*worker);
+    if (told_first) {
+      TellLeaseLost(lease, SIGKILL);
+      worker.reset();
+    } else {
+      worker.reset();
+      TellLeaseLost(lease, SIGSEGV);
+    }
+  }
+  EXPECT_THAT(Take(result),
+              AllOf(StartsWith("WorkerCrashed: "), HasSubstr("task f"), HasSubstr("pid 4711"),
+                    HasSubstr("signal 11 (SIGSEGV)"), HasSubstr("last words")));
+  EXPECT_EQ(driver->GetStatistics().leases, 0u);
+}
+
+TEST_F(CoreWorkerTasksTest, ARetrySucceeds) {
+  Object* result = Submit(/*max_retries=*/1);
+  const LeaseId lease = Grant(*worker);
+  (void)Next(*worker);
+  worker.reset();
+  TellLeaseLost(lease, SIGKILL);
+  worker = NewWorker();
+  Grant(*worker);
+  RunOne(*worker, "second attempt");
+  EXPECT_EQ(Take(result), "second attempt");
+}
+
+TEST_F(CoreWorkerTasksTest, AWorkerThatIsGoneBeforeItIsReachedCostsARetryOfTheLease) {
+  Object* result = Submit();
+  const LeaseId lease = Grant(WorkerId::FromRandom());  // Nobody listens there.
+  TellLeaseLost(lease, SIGKILL);
+  Grant(*worker);
+  RunOne(*worker, "elsewhere");
+  EXPECT_EQ(Take(result), "elsewhere");
+}
+
+// --- Handing back ---
+
+TEST_F(CoreWorkerTasksTest, AWorkerThatBlocksHandsBackWhatWaitsBehind) {
+  Object* warm = Submit();
+  Grant(*worker);
+  RunOne(*worker, "known to be short", /*execute_us=*/1);
+  EXPECT_EQ(Take(warm), "known to be short");
+  Object* first = Submit();
+  Object* second = Submit();  // Pipelined behind the first.
+  Call blocks = Next(*worker);
+  Object* pending = worker
+                        ->SubmitTask({worker->InternFunction(FunctionId::FromRandom(), "inner"),
+                                      worker->InternLeaseClass({}, {}), 1, 0},
+                                     Arguments())
+                        .front();
+  EXPECT_EQ(worker->WaitReady({&pending, 1}, 1, NowNs() + 50'000'000), WaitResult::TimedOut);
+  EXPECT_EQ(raylet.Await(Body::Blocked).from, worker->session().worker_id);
+  EXPECT_EQ(raylet.Await(Body::Unblocked).from, worker->session().worker_id);
+  // Two requests: the inner task's and, from the driver, one for the second task.
+  auto other = NewWorker();
+  for (int i = 0; i < 2; ++i) {
+    const auto request = raylet.Await(Body::RequestLease);
+    if (request.from != driver_id()) continue;
+    raylet.Send(request.from, request->request_id(), Body::LeaseReply, [&](Builder& builder) {
+      const auto lease_id = PutId(builder, LeaseId::FromRandom());
+      const auto address = PutAddress(builder, {raylet.node, other->session().worker_id});
+      fbr::LeaseReplyBuilder reply(builder);
+      reply.add_lease_id(lease_id);
+      reply.add_worker(address);
+      return reply.Finish().Union();
+    });
+  }
+  RunOne(*other, "ran elsewhere");
+  EXPECT_EQ(Take(second), "ran elsewhere");
+  Reply(*worker, *blocks, "blocked");
+  EXPECT_EQ(Take(first), "blocked");
+  worker->Drop(pending);
+}
+
+// --- The raylet's end ---
+
+TEST_F(CoreWorkerTasksTest, WithoutItsRayletADriverWaitsForNothing) {
+  Object* running = Submit(/*max_retries=*/3);
+  Grant(*worker);
+  (void)Next(*worker);
+  Object* queued = Submit(/*max_retries=*/3);
+  raylet.Await(Body::RequestLease);
+  Object* dependent = Submit(3, ArgumentsOf(running));
+  raylet.HangUpOn(driver_id());
+  EXPECT_THAT(Take(queued), StartsWith("NodeDied: "));
+  Object* late = Submit(/*max_retries=*/3);
+  EXPECT_THAT(Take(late), StartsWith("NodeDied: "));
+  worker.reset();  // With its raylet; nobody says how.
+  EXPECT_THAT(Take(running), StartsWith("NodeDied: "));
+  EXPECT_THAT(Take(dependent), StartsWith("NodeDied: "));
+}
+
+TEST_F(CoreWorkerTasksTest, ATaskWhoseArgumentComesAfterTheRayletsEndFails) {
+  Object* running = Submit();
+  Grant(*worker);
+  Call call = Next(*worker);
+  Object* dependent = Submit(0, ArgumentsOf(running));
+  Object* queued = Submit();
+  raylet.HangUpOn(driver_id());
+  EXPECT_THAT(Take(queued), StartsWith("NodeDied: "));
+  Reply(*worker, *call, "just in time");
+  EXPECT_EQ(Take(running), "just in time");
+  EXPECT_THAT(Take(dependent), StartsWith("NodeDied: "));
+}
+
+}  // namespace
+}  // namespace skyray::core_worker
