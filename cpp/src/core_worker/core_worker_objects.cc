@@ -162,7 +162,8 @@ WaitResult CoreWorker::WaitBlocking(Lock& lock, GatewayWaiter& waiter, int64_t d
         nullptr);
   }
   gateway_.FlushDirty(lock);
-  result = gateway_.Wait(lock, waiter, deadline_ns, hot, options_.interrupted);
+  // Not `hot`: it may have been closed meanwhile.
+  result = gateway_.Wait(lock, waiter, deadline_ns, last_called_, options_.interrupted);
   if (told) {
     told_blocked_ = false;
     if (raylet_lost_.empty()) {

@@ -229,6 +229,8 @@ void Gateway::WakeForTimer() {
 
 WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot,
                          const std::function<bool()>& interrupted) {
+  // Held from here on: it may be closed, and let go of, while the mutex is free.
+  const ChannelPtr keep_hot = hot == nullptr || hot->closed ? nullptr : channels_.at(hot->id);
   // What this thread, or one before it, has left to be sent: it may be what the
   // answer depends on, and a follower sends nothing.
   if (!dirty_.empty()) FlushDirty(lock);
@@ -246,7 +248,7 @@ WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
       lead_ = Lead::Waiter;
       lead_since_ns_ = NowNs();
       waiter.leading = true;
-      result = Drive(lock, &waiter, deadline_ns, hot, interrupted);
+      result = Drive(lock, &waiter, deadline_ns, keep_hot, interrupted);
       waiter.leading = false;
       LeaveLead(lock);
       break;
@@ -322,9 +324,8 @@ void Gateway::RunIoThread() {
   }
 }
 
-WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns, Channel* hot,
-                          const std::function<bool()>& interrupted) {
-  const ChannelPtr keep_hot = hot == nullptr || hot->closed ? nullptr : channels_.at(hot->id);
+WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns,
+                          const ChannelPtr& keep_hot, const std::function<bool()>& interrupted) {
   bool look_first = keep_hot != nullptr;
   // A signal's handler may have run on another thread, or just before the sleep.
   int64_t next_look_ns = NowNs() + kInterruptLookNs;

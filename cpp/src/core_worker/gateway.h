@@ -102,8 +102,8 @@ class Gateway {
 
   void RunIoThread();
   // Leads until `waiter` is done (or, null: until a waiter wants to lead).
-  WaitResult Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns, Channel* hot,
-                   const std::function<bool()>& interrupted);
+  WaitResult Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns,
+                   const ChannelPtr& keep_hot, const std::function<bool()>& interrupted);
   void LeaveLead(Lock& lock);
   void HandleEvents(Lock& lock);
   // Lets replies that nobody waits for gather.
