@@ -43,7 +43,7 @@ void PayloadParts::WriteTo(uint8_t* out) const {
     const uint64_t begin = AlignUp(at);
     // No byte of another object's past may travel in the padding.
     std::memset(out + at, 0, begin - at);
-    plasma::CopyToShared(out + begin, buffer.data(), buffer.size());
+    if (!buffer.empty()) plasma::CopyToShared(out + begin, buffer.data(), buffer.size());
     at = begin + buffer.size();
   }
 }
