@@ -125,15 +125,6 @@ TEST_F(CoreWorkerPeersTest, ABorrowersEndIsTheEndOfItsBorrows) {
   EXPECT_TRUE(DriverOwns(0));
 }
 
-TEST_F(CoreWorkerPeersTest, WhatADeadOwnerNeverMadeIsAnError) {
-  Object* pending = driver->SubmitTask({function, lease_class, 1, 0}, Arguments()).front();
-  Object* borrowed = worker->Restore(pending->id, driver->Publish(pending));
-  std::thread waiting([&] { EXPECT_THAT(Get(*worker, borrowed), StartsWith("OwnerDied: ")); });
-  raylet.Await(Body::Blocked);  // It waits.
-  driver.reset();
-  waiting.join();
-}
-
 TEST_F(CoreWorkerPeersTest, WhatTheOwnerHasFreedIsAnError) {
   Object* object = worker->Restore(ObjectId::FromRandom(), {raylet.node, driver_id()});
   EXPECT_THAT(Get(*worker, object), StartsWith("ObjectLost: "));
@@ -271,6 +262,16 @@ class BadWorkerTest : public CoreWorkerPeersTest {
   UniqueFd listener;
   LeaseId lease;
 };
+
+TEST_F(BadWorkerTest, WhatADeadOwnerNeverMadeIsAnError) {
+  Object* borrowed = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
+  std::optional<RawPeer> owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  std::thread waiting([&] { EXPECT_THAT(Get(*worker, borrowed), StartsWith("OwnerDied: ")); });
+  raylet.Await(Body::Blocked);  // It waits.
+  owner.reset();
+  waiting.join();
+  worker->Drop(borrowed);
+}
 
 TEST_F(BadWorkerTest, AMalformedReplyFailsItsTaskAndEndsItsSender) {
   std::string lying_return;

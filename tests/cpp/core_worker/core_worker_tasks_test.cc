@@ -211,7 +211,15 @@ TEST_F(CoreWorkerTasksTest, AWorkerThatBlocksHandsBackWhatWaitsBehind) {
   auto other = NewWorker();
   for (int i = 0; i < 2; ++i) {
     const auto request = raylet.Await(Body::RequestLease);
-    if (request.from != driver_id()) continue;
+    if (request.from != driver_id()) {
+      raylet.Send(request.from, request->request_id(), Body::LeaseReply, [](Builder& builder) {
+        fbr::LeaseReplyBuilder reply(builder);
+        reply.add_result(fbr::LeaseResult::Failed);
+        reply.add_error(ErrorCode::Unschedulable);
+        return reply.Finish().Union();
+      });
+      continue;
+    }
     raylet.Send(request.from, request->request_id(), Body::LeaseReply, [&](Builder& builder) {
       const auto lease_id = PutId(builder, LeaseId::FromRandom());
       const auto address = PutAddress(builder, {raylet.node, other->session().worker_id});
@@ -225,6 +233,7 @@ TEST_F(CoreWorkerTasksTest, AWorkerThatBlocksHandsBackWhatWaitsBehind) {
   EXPECT_EQ(Take(second), "ran elsewhere");
   Reply(*worker, *blocks, "blocked");
   EXPECT_EQ(Take(first), "blocked");
+  EXPECT_THAT(Get(*worker, pending), StartsWith("Unschedulable: "));
   worker->Drop(pending);
 }
 

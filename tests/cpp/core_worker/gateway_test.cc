@@ -350,6 +350,28 @@ TEST_F(GatewayTest, AFollowersWaitingEndsAtTheDeadline) {
   Wake(leader.waiter());
 }
 
+TEST_F(GatewayTest, AFollowersHotSocketMayCloseBeforeItLeads) {
+  WaitingThread leader([&](GatewayWaiter& waiter) { return Wait(waiter); });
+  AwaitLeader(leader.thread());
+  Wire wire = Open();
+  const uint64_t id = wire.channel->id;
+  std::promise<void> follows;
+  WaitingThread follower([&](GatewayWaiter& waiter) {
+    Lock lock(gateway.mutex());
+    follows.set_value();
+    Channel* hot = wire.channel.get();
+    wire.channel.reset();  // From now on only the gateway has it.
+    return gateway.Wait(lock, waiter, INT64_MAX, hot, {});
+  });
+  follows.get_future().wait();
+  wire.peer.Reset();
+  ASSERT_TRUE(notes.AwaitClosed(id));
+  Wake(leader.waiter());
+  AwaitLeader(follower.thread());
+  Wake(follower.waiter());
+  EXPECT_EQ(follower.Join(), WaitResult::Done);
+}
+
 TEST_F(GatewayTest, ALeaderThatGivesUpLeavesTheLeadToAFollower) {
   WaitingThread leader(
       [&](GatewayWaiter& waiter) { return Wait(waiter, nullptr, NowNs() + 200'000'000); });
