@@ -220,7 +220,7 @@ void CoreWorker::OnRayletMessage(const fbr::Message& message, FrameView& frame) 
     case fbr::Body::ActorUpdate:
       return OnActorUpdate(*message.body_as_ActorUpdate()->info());
     case fbr::Body::StartActor:
-      return OnStartActor(*message.body_as_StartActor(), frame.body);
+      return OnStartActor(*message.body_as_StartActor());
     case fbr::Body::Exit:
       exit_requested_ = true;
       if (idle_main_ != nullptr) {

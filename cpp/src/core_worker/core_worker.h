@@ -211,7 +211,6 @@ class CoreWorker : private GatewayHandler {
   // Null if the caller bound none (an actor's calls).
   std::shared_ptr<const BoundLease> LeaseOf(const IncomingCall& call);
   void RequestExit(const std::string& reason);
-  bool exit_requested();
   TaskId current_task();
 
  private:
@@ -296,7 +295,7 @@ class CoreWorker : private GatewayHandler {
   void OnObjectReply(const fb::worker::ObjectReply& reply);
 
   void OnCall(Channel& channel, std::span<const uint8_t> body);
-  void OnStartActor(const fb::raylet::StartActor& start, std::span<const uint8_t> frame);
+  void OnStartActor(const fb::raylet::StartActor& start);
   void HandBackQueued();
   void FinishReply(Lock& lock, IncomingCall& call, std::string& out);
   // Without the mutex.
@@ -343,7 +342,6 @@ class CoreWorker : private GatewayHandler {
   GatewayWaiter* idle_main_ = nullptr;
   Channel* last_caller_ = nullptr;
   std::vector<ChannelPtr> paused_;
-  ActorId actor_id_;
   std::vector<Object*> task_borrows_;
   bool in_task_ = false;
   TaskId current_task_;

@@ -47,8 +47,7 @@ void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
   }
 }
 
-void CoreWorker::OnStartActor(const fbr::StartActor& start, std::span<const uint8_t> frame) {
-  (void)frame;
+void CoreWorker::OnStartActor(const fbr::StartActor& start) {
   const fbr::ActorSpec& spec = *start.spec();
   auto call = std::make_unique<IncomingCall>();
   call->actor_id = ToId<ActorId>(spec.actor_id());
@@ -67,7 +66,6 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start, std::span<const uint
     SKYRAY_LOG(Error) << "the raylet sent an actor whose creation task makes no sense";
     return;
   }
-  actor_id_ = call->actor_id;
   calls_.Push(std::move(call));
   if (idle_main_ != nullptr) {
     idle_main_->remaining = 0;
@@ -270,11 +268,6 @@ void CoreWorker::RequestExit(const std::string& reason) {
         return fbr::CreateExiting(builder, builder.CreateString(reason)).Union();
       },
       nullptr);
-}
-
-bool CoreWorker::exit_requested() {
-  Lock lock(gateway_.mutex());
-  return exit_requested_;
 }
 
 std::shared_ptr<const BoundLease> CoreWorker::LeaseOf(const IncomingCall& call) {

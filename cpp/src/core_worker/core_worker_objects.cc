@@ -56,12 +56,6 @@ Result<Object*> CoreWorker::Put(const PayloadParts& parts, std::vector<Object*> 
 Object* CoreWorker::Restore(const ObjectId& id, const WorkerAddress& owner) {
   Lock lock(gateway_.mutex());
   Object* object = objects_.Restore(id, owner);
-  if (object->owner == nullptr && object->state == ObjectState::Pending && object->refs == 1 &&
-      !object->task_pending) {
-    // One of ours that was freed: nobody was known to refer to it any more.
-    FailObject(object, ErrorCode::ObjectLost,
-               "object " + id.Hex() + " was freed before this reference to it was unpickled");
-  }
   if (object->owner != nullptr && !object->registered) {
     if (in_task_) {
       // Part of a task's arguments: if a reference is left when the task ends,

@@ -250,7 +250,7 @@ WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
       waiter.leading = true;
       result = Drive(lock, &waiter, deadline_ns, keep_hot, interrupted);
       waiter.leading = false;
-      LeaveLead(lock);
+      LeaveLead();
       break;
     }
     if (lead_ == Lead::IoThread && !counted) {
@@ -278,11 +278,11 @@ WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
   }
   followers_.erase(place);
   if (counted) --waiters_wanting_lead_;
-  if (waiter.appointed && lead_ == Lead::Nobody) LeaveLead(lock);  // Pass it on.
+  if (waiter.appointed && lead_ == Lead::Nobody) LeaveLead();  // Pass it on.
   return waiter.done() ? WaitResult::Done : result;
 }
 
-void Gateway::LeaveLead(Lock& lock) {
+void Gateway::LeaveLead() {
   lead_ = Lead::Nobody;
   lead_left_ns_ = NowNs();
   for (GatewayWaiter* waiter : followers_) {
@@ -292,7 +292,6 @@ void Gateway::LeaveLead(Lock& lock) {
     return;
   }
   if (io_parked_) io_wake_.notify_one();
-  (void)lock;
 }
 
 void Gateway::RunIoThread() {
@@ -307,7 +306,7 @@ void Gateway::RunIoThread() {
       lead_since_ns_ = now;
       timer_at_ns_ = 0;  // Much may have changed since the timer was set.
       Drive(lock, nullptr, INT64_MAX, nullptr, {});
-      LeaveLead(lock);
+      LeaveLead();
       continue;
     }
     if (flush_at_ns_ <= now && lead_ == Lead::Nobody) {
@@ -344,7 +343,7 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
       lock.unlock();
       look_first = PollHot(*keep_hot);
       lock.lock();
-      if (look_first) Deliver(lock, *keep_hot, true);
+      if (look_first) Deliver(*keep_hot, true);
       continue;  // Much may have changed while the mutex was free.
     }
     if (!dirty_.empty() && flush_at_ns_ == INT64_MAX) continue;
@@ -392,7 +391,7 @@ void Gateway::HandleEvents(Lock& lock) {
     bool got = false;
     const bool open = ReadInto(*channel, got);
     lock.lock();
-    Deliver(lock, *channel, open);
+    Deliver(*channel, open);
   }
 }
 
@@ -457,7 +456,7 @@ bool Gateway::ReadInto(Channel& channel, bool& got) {
   return bytes < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-void Gateway::Deliver(Lock& lock, Channel& channel, bool open) {
+void Gateway::Deliver(Channel& channel, bool open) {
   FrameView frame;
   while (!channel.closed) {
     const NextFrameResult next = channel.in.Next(channel.frame_bytes_max, frame);
@@ -482,7 +481,6 @@ void Gateway::Deliver(Lock& lock, Channel& channel, bool open) {
     CloseChannel(channel);
     handler_.OnClosed(channel);
   }
-  (void)lock;
 }
 
 void Gateway::AcceptAll() {

@@ -104,7 +104,7 @@ class Gateway {
   // Leads until `waiter` is done (or, null: until a waiter wants to lead).
   WaitResult Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns,
                    const ChannelPtr& keep_hot, const std::function<bool()>& interrupted);
-  void LeaveLead(Lock& lock);
+  void LeaveLead();
   void HandleEvents(Lock& lock);
   // Lets replies that nobody waits for gather.
   void Rest(Lock& lock);
@@ -112,7 +112,7 @@ class Gateway {
   void Sleep(int64_t deadline_ns);
   // False: the channel is closed.
   bool ReadInto(Channel& channel, bool& got);
-  void Deliver(Lock& lock, Channel& channel, bool open);
+  void Deliver(Channel& channel, bool open);
   void AcceptAll();
   void Flush(Lock& lock, Channel& channel);
   void Arm(Channel& channel);

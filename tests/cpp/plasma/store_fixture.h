@@ -16,23 +16,13 @@
 #include <string>
 #include <string_view>
 
+#include "ipc/fixture.h"
 #include "plasma/client.h"
 #include "plasma/store_runner.h"
 
 namespace skyray::plasma {
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    char name[] = "/tmp/skyray-test-XXXXXX";
-    path_ = mkdtemp(name);
-  }
-  ~TemporaryDirectory() { rmdir(path_.c_str()); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using ipc::TemporaryDirectory;
 
 inline size_t CountOpenFds() {
   DIR* directory = opendir("/proc/self/fd");
