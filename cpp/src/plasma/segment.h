@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that processes share: a memfd of fixed size, and a process's views of it.
+// Memory that processes share, of fixed size, and a process's views of it.
 //
-// The pages come when they are first touched. The size is sealed, so that no
-// client can cut it short under another's feet.
+//   memfd (the default)   bound by the machine's memory alone, not by /dev/shm.
+//                         Pages come when they are first touched and can be given
+//                         back. No client can change its size, which is sealed.
+//   file in a directory   has no name once it is made, so it goes with its last
+//                         user. Its room is reserved before anybody writes: a full
+//                         disk is an error here and never a SIGBUS there. What is
+//                         reserved is not given back. Its size cannot be sealed.
+//   huge pages            a memfd, or a file on hugetlbfs; all reserved at the start.
 //
 // Threading:  Create and Map may be called anywhere; views are plain memory.
 // Ownership:  Segment owns the descriptor, Mapping the address range.
-// Errors:     IoError with errno in words.
+// Errors:     OutOfDisk: no room in the directory. OutOfMemory: not enough huge
+//             pages. InvalidArgument: a directory that cannot hold a segment.
+//             IoError with errno in words for the rest.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "common/status.h"
 #include "common/unique_fd.h"
@@ -33,10 +42,25 @@ class Mapping {
   const uint64_t bytes_;
 };
 
+struct SegmentOptions {
+  uint64_t bytes = 0;       // Rounded up to whole pages.
+  std::string directory{};  // Empty: a memfd.
+  bool huge_pages = false;
+};
+
 struct Segment {
-  static Result<Segment> Create(uint64_t bytes);
+  // REQUIRES: a memfd has at most 2^60 bytes.
+  static Result<Segment> Create(const SegmentOptions& options);
+  // Disk-backed memory for one object. Errors: OutOfDisk names what is free.
+  static Result<Segment> CreateFallback(const std::string& directory, uint64_t bytes);
+
+  // Takes the pages of a range out; they read as zeros and come anew when they are
+  // touched. REQUIRES: `can_give_back`; whole pages within the segment.
+  Status GiveBack(uint64_t offset, uint64_t bytes) const;
+
   UniqueFd fd;
   std::shared_ptr<Mapping> mapping;  // Writable, in this process.
+  bool can_give_back = false;
 };
 
 }  // namespace skyray::plasma

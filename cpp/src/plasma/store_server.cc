@@ -51,7 +51,7 @@ Result<std::unique_ptr<StoreServer>> StoreServer::Start(boost::asio::io_context&
                                                         const StoreOptions& options,
                                                         EventHandler on_events) {
   if (Status status = Validate(options); !status.ok()) return status;
-  auto segment = Segment::Create(options.capacity_bytes / kPageBytes * kPageBytes);
+  auto segment = Segment::Create({.bytes = options.capacity_bytes / kPageBytes * kPageBytes});
   if (!segment) return segment.error();
   std::vector<Segment> segments;
   segments.push_back(std::move(*segment));
