@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "ipc/fd_passing.h"
+#include "ipc/frame_input.h"
 #include "ipc/socket.h"
 
 namespace skyray::ipc {
@@ -20,6 +21,8 @@ namespace {
 constexpr size_t kReadBytes = 64 << 10;
 // Frames handled per wake-up, so that one busy peer does not starve the others.
 constexpr int kFramesPerWakeMax = 64;
+// What a queued frame takes up beside its bytes, about.
+constexpr size_t kFrameOverheadBytes = 96;
 }  // namespace
 
 struct OutgoingFrame {
@@ -34,13 +37,11 @@ struct Connection::State {
 
   asio::posix::stream_descriptor socket;
   ConnectionHandlers handlers;
-  std::vector<uint8_t> input;
-  size_t input_begin = 0;
-  std::vector<UniqueFd> input_fds;
+  FrameInput input;
   std::deque<OutgoingFrame> output;
   size_t output_offset = 0;
   size_t output_bytes = 0;
-  uint32_t frame_bytes_max = kHelloBytesMax;
+  size_t output_fds = 0;
   bool open = true;
   bool reading = false;
   bool writing = false;
@@ -59,92 +60,64 @@ static void Shut(const std::shared_ptr<S>& state, const Status& why) {
   if (on_closed && !why.ok()) on_closed(why);
 }
 
+// Whether the peer leaves so much unread that it is no longer read from.
+template <class S>
+static bool IsBehind(const S& state) {
+  return state.output_bytes + state.output.size() * kFrameOverheadBytes > kSendQueueBytesMax ||
+         state.output_fds > kSendQueueFdsMax;
+}
+
 template <class S>
 static void WaitToRead(const std::shared_ptr<S>& state);
 
 // Hands out the complete frames of the input. False once closed.
 template <class S>
 static bool Deliver(const std::shared_ptr<S>& state) {
-  int delivered = 0;
-  while (state->open && delivered < kFramesPerWakeMax) {
-    const size_t have = state->input.size() - state->input_begin;
-    if (have < sizeof(FrameHeader)) break;
-    FrameHeader header;
-    std::memcpy(&header, state->input.data() + state->input_begin, sizeof header);
-    if (header.body_bytes > state->frame_bytes_max || header.fds > kFrameFdsMax) {
-      Shut(state, Status(ErrorCode::InvalidRequest,
-                         "the peer announces a frame of " + std::to_string(header.body_bytes) +
-                             " bytes, over the cap of " + std::to_string(state->frame_bytes_max)));
+  for (int delivered = 0; state->open && delivered < kFramesPerWakeMax; ++delivered) {
+    if (IsBehind(*state)) break;
+    auto frame = state->input.Next();
+    if (!frame) {
+      Shut(state, frame.error());
       return false;
     }
-    if (have < sizeof header + header.body_bytes) break;
-    if (state->input_fds.size() < header.fds) {
-      Shut(state, Status(ErrorCode::InvalidRequest, "a frame came without its descriptors"));
-      return false;
-    }
-    Frame frame;
-    frame.kind = header.kind;
-    const auto* body = state->input.data() + state->input_begin + sizeof header;
-    frame.body.assign(body, body + header.body_bytes);
-    for (uint16_t i = 0; i < header.fds; ++i) frame.fds.push_back(std::move(state->input_fds[i]));
-    state->input_fds.erase(state->input_fds.begin(), state->input_fds.begin() + header.fds);
-    state->input_begin += sizeof header + header.body_bytes;
-    ++delivered;
+    if (!*frame) break;
     // Copied: a handler that destroys the Connection must not destroy itself.
     auto on_frame = state->handlers.on_frame;
-    if (on_frame) on_frame(std::move(frame));
+    if (on_frame) on_frame(std::move(**frame));
   }
-  if (state->input_begin > 0) {
-    state->input.erase(state->input.begin(),
-                       state->input.begin() + static_cast<ptrdiff_t>(state->input_begin));
-    state->input_begin = 0;
-  }
-  if (state->input.empty()) std::vector<uint8_t>().swap(state->input);
+  state->input.Compact();
   return state->open;
-}
-
-// True if the input begins with a whole frame (or a header to be refused).
-template <class S>
-static bool HasWholeFrame(const S& state) {
-  if (state.input.size() < sizeof(FrameHeader)) return false;
-  FrameHeader header;
-  std::memcpy(&header, state.input.data(), sizeof header);
-  return header.body_bytes > state.frame_bytes_max ||
-         state.input.size() >= sizeof header + header.body_bytes;
 }
 
 template <class S>
 static void ReadSome(const std::shared_ptr<S>& state) {
   if (!state->open) return;
-  if (!HasWholeFrame(*state)) {
+  if (!state->input.HasNext()) {
     // By way of the stack: a connection that waits keeps no buffer, however many there are.
     uint8_t buffer[kReadBytes];
     const ssize_t got = ReceiveWithFds(state->socket.native_handle(), buffer, sizeof buffer,
-                                       state->input_fds, MSG_DONTWAIT);
+                                       state->input.fds(), MSG_DONTWAIT);
     const int error = errno;
-    if (got > 0) state->input.insert(state->input.end(), buffer, buffer + got);
+    if (got > 0) state->input.Append({buffer, static_cast<size_t>(got)});
     if (got == 0) return Shut(state, Status(ErrorCode::Disconnected, "the peer closed"));
     if (got < 0 && error != EAGAIN && error != EINTR) {
       return Shut(state, Status(ErrorCode::Disconnected,
                                 ErrnoStatus("reading from the peer", error).message()));
     }
-    // Descriptors no frame has claimed yet are bounded, whatever the peer sends.
-    if (state->input_fds.size() > 4 * kFrameFdsMax) {
-      return Shut(state, Status(ErrorCode::InvalidRequest, "the peer sends stray descriptors"));
-    }
+    if (Status status = state->input.CheckFds(); !status.ok()) return Shut(state, status);
   }
   if (Deliver(state)) WaitToRead(state);
 }
 
 template <class S>
 static void WaitToRead(const std::shared_ptr<S>& state) {
-  if (!state->open || state->reading || state->output_bytes > kSendQueueBytesMax) return;
+  if (!state->open || state->reading || IsBehind(*state)) return;
   state->reading = true;
   auto resume = [state](const boost::system::error_code& error) {
     state->reading = false;
     if (!error) ReadSome(state);
   };
-  if (HasWholeFrame(*state)) {
+  if (state->input.HasNext()) {
     asio::post(state->socket.get_executor(),
                [resume = std::move(resume)] { resume(boost::system::error_code()); });
   } else {
@@ -172,6 +145,7 @@ static bool WriteFront(S& state, int& error) {
     if (errno != EAGAIN) error = errno;
     return false;
   }
+  state.output_fds -= frame.fds.size();
   frame.fds.clear();
   state.output_offset += static_cast<size_t>(done);
   state.output_bytes -= static_cast<size_t>(done);
@@ -212,7 +186,7 @@ Connection::~Connection() { Close(); }
 
 void Connection::Start() { WaitToRead(state_); }
 
-void Connection::SetFrameBytesMax(uint32_t bytes) { state_->frame_bytes_max = bytes; }
+void Connection::SetFrameBytesMax(uint32_t bytes) { state_->input.SetFrameBytesMax(bytes); }
 
 void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds) {
   if (!state_->open) return;
@@ -224,6 +198,7 @@ void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<
   if (!body.empty()) std::memcpy(frame.bytes.data() + sizeof header, body.data(), body.size());
   frame.fds = std::move(fds);
   state_->output_bytes += frame.bytes.size();
+  state_->output_fds += frame.fds.size();
   state_->output.push_back(std::move(frame));
   if (state_->output.size() > 1) return;  // The writer is waiting for the socket.
   int error = 0;

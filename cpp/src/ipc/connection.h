@@ -3,8 +3,8 @@
 //
 // Reads frames and hands each to `on_frame`; queues what is sent and lets the
 // socket take it when it can. While the peer leaves more than
-// send_queue_bytes_max unread, nothing more is read from it: a slow reader
-// slows only itself.
+// kSendQueueBytesMax, or more than kSendQueueFdsMax descriptors, unread, nothing
+// more is read from it: a slow reader slows only itself.
 //
 // Threading:  lives on one loop; every call is made there.
 // Ownership:  owns the socket. May be destroyed at any time, also from inside
@@ -62,5 +62,6 @@ class Connection {
 
 // A slow peer may have this much waiting before it is no longer read from.
 constexpr size_t kSendQueueBytesMax = 16u << 20;
+constexpr size_t kSendQueueFdsMax = 64;
 
 }  // namespace skyray::ipc

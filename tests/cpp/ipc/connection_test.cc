@@ -178,6 +178,46 @@ TEST_F(ConnectionTest, ASlowReaderIsNotReadFromUntilItCatchesUp) {
   EXPECT_GT(drained, 0u);
 }
 
+TEST_F(ConnectionTest, DescriptorsThatAreNotTakenAreBoundedToo) {
+  // A reply with a descriptor to each request, and a peer that never reads.
+  std::unique_ptr<Connection> own;
+  auto [ours, theirs] = SocketPair();
+  size_t handled = 0;
+  ConnectionHandlers handlers;
+  handlers.on_frame = [&](Frame) {
+    ++handled;
+    std::vector<UniqueFd> fds;
+    fds.emplace_back(dup(0));
+    own->Send(1, Bytes("x"), std::move(fds));
+  };
+  own = std::make_unique<Connection>(loop, std::move(ours), std::move(handlers));
+  own->Start();
+  ASSERT_TRUE(SetNonBlocking(theirs.get(), true).ok());
+  const FrameHeader header{0, 0, 0};
+  size_t asked = 0;
+  for (int idle = 0; idle < 100; ++idle) {
+    while (asked < 100000 && send(theirs.get(), &header, sizeof header, MSG_NOSIGNAL) > 0) {
+      ++asked;
+      idle = 0;
+    }
+    loop.restart();
+    loop.poll();
+  }
+  // The socket itself holds some.
+  EXPECT_LT(handled, asked);
+  const size_t before = handled;
+  size_t answered = 0;
+  ASSERT_TRUE(RunUntil(loop, [&] {
+    while (auto frame = ReceiveFrame(theirs.get(), 0)) {
+      EXPECT_EQ(frame->fds.size(), 1u);
+      ++answered;
+    }
+    return answered == asked;
+  }));
+  EXPECT_GT(handled, before);
+  EXPECT_EQ(own->queued_bytes(), 0u);
+}
+
 TEST_F(ConnectionTest, MayBeDestroyedInsideItsOwnFrameHandler) {
   auto [ours, theirs] = SocketPair();
   std::unique_ptr<Connection> own;
