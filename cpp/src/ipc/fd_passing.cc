@@ -41,6 +41,7 @@ ssize_t ReceiveWithFds(int fd, void* buffer, size_t size, std::vector<UniqueFd>&
   message.msg_controllen = sizeof control;
   const ssize_t got = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
   if (got < 0) return got;
+  size_t taken = 0;
   for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
        head = CMSG_NXTHDR(&message, head)) {
     if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
@@ -50,6 +51,11 @@ ssize_t ReceiveWithFds(int fd, void* buffer, size_t size, std::vector<UniqueFd>&
       std::memcpy(&received, CMSG_DATA(head) + i * sizeof(int), sizeof received);
       fds.emplace_back(received);
     }
+    taken += count;
+  }
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    errno = taken < kFrameFdsMax ? EMFILE : EMSGSIZE;
+    return -1;
   }
   return got;
 }

@@ -2,7 +2,9 @@
 // sendmsg and recvmsg with descriptors, and nothing else.
 //
 // Threading: functions. Ownership: received descriptors are appended to `fds`,
-// close-on-exec. Errors: as the system calls: -1 and errno.
+// close-on-exec. Errors: as the system calls: -1 and errno. Descriptors that
+// came and could not be received: EMFILE (this process has too many open) or
+// EMSGSIZE (more than kFrameFdsMax at once); the stream is of no use after that.
 #pragma once
 
 #include <sys/types.h>

@@ -2,10 +2,14 @@
 #include "ipc/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -19,13 +23,25 @@ namespace asio = boost::asio;
 namespace {
 constexpr int kBacklog = 512;
 constexpr std::chrono::milliseconds kOutOfFdsPause{100};
+// Descriptors that connections may not take, or a quarter of what there is.
+constexpr rlim_t kReservedFdsMax = 32;
+
+// From this descriptor number on none is left for new connections. (The kernel
+// hands out the lowest free number.)
+int FdsForConnections() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const rlim_t fds = limit.rlim_cur - std::min(limit.rlim_cur / 4, kReservedFdsMax);
+  return static_cast<int>(std::min<rlim_t>(fds, INT_MAX));
+}
 }  // namespace
 
 struct Listener {
   explicit Listener(asio::io_context& loop) : socket(loop), pause(loop) {}
   asio::posix::stream_descriptor socket;
   asio::steady_timer pause;
-  std::string path;  // Empty for TCP.
+  bool paused = false;  // For want of descriptors.
+  std::string path;     // Empty for TCP.
 };
 
 struct Server::State {
@@ -38,7 +54,11 @@ struct Server::State {
   std::vector<std::unique_ptr<Listener>> listeners;
   std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections;
   ConnectionId next_id = 1;
+  uint64_t accept_retries_total = 0;
 };
+
+template <class S>
+static void ResumeAccepting(const std::shared_ptr<S>& state);
 
 template <class S>
 static ConnectionId AddConnection(const std::shared_ptr<S>& state, UniqueFd socket) {
@@ -56,7 +76,9 @@ static ConnectionId AddConnection(const std::shared_ptr<S>& state, UniqueFd sock
     }
     // Kept alive until the handler has run: it may look the connection up.
     auto node = s->connections.extract(id);
-    if (!node.empty()) s->handler.OnDisconnect(id);
+    if (node.empty()) return;
+    s->handler.OnDisconnect(id);
+    ResumeAccepting(s);
   };
   state->connections.emplace(
       id, std::make_unique<Connection>(state->loop, std::move(socket), std::move(handlers)));
@@ -89,25 +111,55 @@ static void TakeAccepted(const std::shared_ptr<S>& state, const Listener& listen
 }
 
 template <class S>
+static void AcceptReady(const std::shared_ptr<S>& state, Listener& listener);
+
+template <class S>
+static void AcceptAfter(const std::shared_ptr<S>& state, Listener& listener,
+                        std::chrono::milliseconds delay) {
+  listener.pause.expires_after(delay);  // What waited for it before waits no longer.
+  listener.pause.async_wait([state, &listener](const boost::system::error_code& error) {
+    if (!error && state->open) AcceptReady(state, listener);
+  });
+}
+
+// Accepts again when a connection closes, or after a while.
+template <class S>
+static void PauseAccepting(const std::shared_ptr<S>& state, Listener& listener, int error) {
+  if (listener.paused) {
+    ++state->accept_retries_total;
+  } else {
+    listener.paused = true;
+    SKYRAY_LOG(Error) << state->name
+                      << ": new connections must wait: " << ErrnoStatus("accept", error).message()
+                      << "; " << state->connections.size()
+                      << " are served. Raise the limit on open files (ulimit -n)";
+  }
+  AcceptAfter(state, listener, kOutOfFdsPause);
+}
+
+template <class S>
 static void AcceptReady(const std::shared_ptr<S>& state, Listener& listener) {
+  if (listener.paused) {
+    // To accept one and find it one too many would be to hang up on it.
+    const UniqueFd probe(fcntl(listener.socket.native_handle(), F_DUPFD_CLOEXEC, 0));
+    if (!probe.valid() || probe.get() >= FdsForConnections()) {
+      return PauseAccepting(state, listener, EMFILE);
+    }
+  }
   for (;;) {
     const int fd =
         accept4(listener.socket.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0) {
-      TakeAccepted(state, listener, UniqueFd(fd));
-      if (!state->open) return;
-      continue;
+    const int error = errno;
+    if (fd < 0 && (error == EINTR || error == ECONNABORTED)) continue;
+    if (fd < 0 && error != EAGAIN) return PauseAccepting(state, listener, error);
+    if (listener.paused) {
+      listener.paused = false;
+      SKYRAY_LOG(Info) << state->name << ": new connections are accepted again";
     }
-    if (errno == EINTR || errno == ECONNABORTED) continue;
-    if (errno == EAGAIN) return WaitToAccept(state, listener);
-    SKYRAY_LOG(Error) << state->name << ": " << ErrnoStatus("accept", errno).message()
-                      << "; trying again in " << kOutOfFdsPause.count()
-                      << " ms. Raise the limit on open files (ulimit -n) if this repeats";
-    listener.pause.expires_after(kOutOfFdsPause);
-    listener.pause.async_wait([state, &listener](const boost::system::error_code& error) {
-      if (!error && state->open) WaitToAccept(state, listener);
-    });
-    return;
+    if (fd < 0) return WaitToAccept(state, listener);
+    TakeAccepted(state, listener, UniqueFd(fd));
+    if (!state->open) return;
+    if (fd + 1 >= FdsForConnections()) return PauseAccepting(state, listener, EMFILE);
   }
 }
 
@@ -117,6 +169,16 @@ static void WaitToAccept(const std::shared_ptr<S>& state, Listener& listener) {
                              [state, &listener](const boost::system::error_code& error) {
                                if (!error && state->open) AcceptReady(state, listener);
                              });
+}
+
+// A connection has gone, and its descriptor with it.
+template <class S>
+static void ResumeAccepting(const std::shared_ptr<S>& state) {
+  if (!state->open) return;
+  for (auto& listener : state->listeners) {
+    // By way of the loop: the caller may be in the middle of anything.
+    if (listener->paused) AcceptAfter(state, *listener, std::chrono::milliseconds(0));
+  }
 }
 
 template <class S>
@@ -167,13 +229,16 @@ void Server::Send(ConnectionId connection, const flatbuffers::FlatBufferBuilder&
   if (Connection* found = Find(connection)) found->Send(message, std::move(fds));
 }
 
-void Server::Close(ConnectionId connection) { state_->connections.erase(connection); }
+void Server::Close(ConnectionId connection) {
+  if (state_->connections.erase(connection) > 0) ResumeAccepting(state_);
+}
 
 UniqueFd Server::Release(ConnectionId connection) {
   Connection* found = Find(connection);
   if (found == nullptr) return UniqueFd();
   UniqueFd socket = found->Release();
   state_->connections.erase(connection);
+  ResumeAccepting(state_);
   return socket;
 }
 
@@ -190,5 +255,7 @@ void Server::Stop() {
 }
 
 size_t Server::connection_count() const { return state_->connections.size(); }
+
+uint64_t Server::accept_retries_total() const { return state_->accept_retries_total; }
 
 }  // namespace skyray::ipc

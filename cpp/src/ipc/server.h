@@ -7,8 +7,10 @@
 // Threading:  lives on one loop; every call and every handler is made there.
 // Ownership:  owns its connections; `handler` must outlive it.
 // Errors:     ListenUnix/ListenTcp return them. A peer that misbehaves is
-//             disconnected and logged. Out of descriptors: it says so, waits
-//             100 ms, and goes on accepting.
+//             disconnected and logged. While few descriptors are left nothing
+//             is accepted, so that what is connected can go on (segments are
+//             passed, files opened); it says so once, and looks again when a
+//             connection closes, and every 100 ms.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -57,6 +59,8 @@ class Server {
   // Stops listening, closes every connection without OnDisconnect.
   void Stop();
   size_t connection_count() const;
+  // How often it looked in vain whether it may accept again.
+  uint64_t accept_retries_total() const;
 
  private:
   struct State;
