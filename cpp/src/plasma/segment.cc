@@ -15,11 +15,11 @@
 
 #include "common/byte_size.h"
 #include "common/logging.h"
+#include "plasma/allocator.h"
 
 namespace skyray::plasma {
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
 // More than any file system holds; rounding up cannot overflow below.
 constexpr uint64_t kSegmentBytesMax = uint64_t{1} << 60;
 

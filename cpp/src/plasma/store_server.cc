@@ -17,7 +17,6 @@ namespace {
 
 constexpr uint64_t kCapacityBytesMin = 1u << 20;
 constexpr uint64_t kCapacityBytesMax = uint64_t{1} << 46;
-constexpr uint64_t kPageBytes = 4096;
 
 int64_t NowMs() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();

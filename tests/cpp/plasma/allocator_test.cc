@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
+#include <algorithm>
+#include <optional>
 #include <random>
+#include <vector>
 
 namespace skyray::plasma {
 namespace {
@@ -87,40 +89,201 @@ TEST(AllocatorDeathTest, FreeingTwiceIsABug) {
   EXPECT_DEATH(allocator.Free(*a), "check failed");
 }
 
-TEST(AllocatorTest, ARandomWalkNeverOverlapsAndEndsEmpty) {
+TEST(AllocatorTest, WhatIsGivenBackIsCold) {
+  Allocator allocator({16 * kPageBytes});
+  const auto first = allocator.Allocate(kPageBytes + 64);
+  const auto object = allocator.Allocate(6 * kPageBytes);
+  const auto last = allocator.Allocate(64);
+  EXPECT_FALSE(allocator.TakeColdest(UINT64_MAX)) << "nothing is free but what is cold";
+  allocator.Free(*object);
+  // Only pages that are free as a whole, and a bounded piece at a time.
+  EXPECT_EQ(allocator.TakeColdest(2 * kPageBytes), (Range{0, 2 * kPageBytes, 2 * kPageBytes}));
+  EXPECT_EQ(allocator.TakeColdest(1), (Range{0, 4 * kPageBytes, kPageBytes}));
+  EXPECT_EQ(allocator.TakeColdest(UINT64_MAX), (Range{0, 5 * kPageBytes, 2 * kPageBytes}));
+  EXPECT_FALSE(allocator.TakeColdest(UINT64_MAX));
+  EXPECT_EQ(allocator.touched_bytes(), first->bytes + last->bytes);
+  EXPECT_EQ(allocator.allocated_bytes(), first->bytes + last->bytes);
+  allocator.Free(*last);
+  EXPECT_EQ(allocator.TakeColdest(UINT64_MAX), (Range{0, 7 * kPageBytes, 9 * kPageBytes}))
+      << "the page is free now that its last user has gone";
+  allocator.Free(*first);
+  EXPECT_EQ(allocator.TakeColdest(UINT64_MAX)->offset, 0u);
+  EXPECT_EQ(allocator.touched_bytes(), 0u);
+  EXPECT_EQ(allocator.Allocate(16 * kPageBytes)->offset, 0u);
+}
+
+TEST(AllocatorTest, AWarmRangeIsTakenEvenIfAColdOneFitsBetter) {
+  Allocator allocator({4096});
+  const auto warm = allocator.Allocate(1024);
+  allocator.Allocate(4096 - 1024 - 64);
+  allocator.Free(*warm);
+  EXPECT_EQ(allocator.Allocate(64)->offset, warm->offset) << "and not the exact fit at the end";
+}
+
+TEST(AllocatorTest, ARunOfWarmAndColdPartsIsOneRange) {
+  Allocator allocator({16 * kPageBytes});
+  const auto a = allocator.Allocate(4 * kPageBytes);
+  const auto b = allocator.Allocate(4 * kPageBytes);
+  const auto c = allocator.Allocate(8 * kPageBytes);
+  allocator.Free(*a);
+  ASSERT_TRUE(allocator.TakeColdest(UINT64_MAX));
+  allocator.Free(*b);
+  EXPECT_EQ(allocator.largest_free_bytes(), 8 * kPageBytes);
+  EXPECT_EQ(allocator.Allocate(kPageBytes)->offset, 7 * kPageBytes) << "the warm end first";
+  EXPECT_EQ(allocator.Allocate(7 * kPageBytes)->offset, 0u) << "cold and warm together";
+  allocator.Free(*c);
+  EXPECT_EQ(allocator.touched_bytes(), 16 * kPageBytes);
+}
+
+// The allocator, told in the plainest words: a state for each 64 bytes.
+class Model {
+ public:
+  enum class State { Used, Warm, Cold };
+  static constexpr uint64_t kUnitsPerPage = kPageBytes / kAlignment;
+  struct Run {
+    uint64_t bytes;
+    uint32_t segment;
+    uint64_t offset;
+    uint64_t cold_bytes;
+    bool warm() const { return cold_bytes == 0; }
+    bool mixed() const { return cold_bytes != 0 && cold_bytes != bytes; }
+    auto operator<=>(const Run&) const = default;
+  };
+
+  explicit Model(const std::vector<uint64_t>& sizes) {
+    for (const uint64_t bytes : sizes) segments_.emplace_back(bytes / kAlignment, State::Cold);
+  }
+
+  std::vector<Run> Runs() const {
+    std::vector<Run> runs;
+    for (uint32_t segment = 0; segment < segments_.size(); ++segment) {
+      bool open = false;
+      for (uint64_t unit = 0; unit < segments_[segment].size(); ++unit) {
+        const State state = segments_[segment][unit];
+        if (state != State::Used && !open) runs.push_back({0, segment, unit * kAlignment, 0});
+        open = state != State::Used;
+        if (open) runs.back().bytes += kAlignment;
+        if (state == State::Cold) runs.back().cold_bytes += kAlignment;
+      }
+    }
+    std::sort(runs.begin(), runs.end());
+    return runs;
+  }
+
+  std::optional<Allocation> Allocate(uint64_t bytes) {
+    const std::vector<Run> runs = Runs();
+    const auto fits = [&](const Run& run) { return run.bytes >= bytes; };
+    const Run* best = nullptr;
+    for (const Run& run : runs) {
+      if (!fits(run)) continue;
+      const bool better =
+          best == nullptr || (run.warm() && !best->warm()) ||
+          (run.mixed() && !best->mixed() && !best->warm() && run.bytes == best->bytes);
+      if (better) best = &run;
+    }
+    if (best == nullptr) return std::nullopt;
+    uint64_t offset = best->offset;
+    const uint64_t end = offset + best->bytes;
+    if (At(best->segment, offset) == State::Cold &&
+        At(best->segment, end - kAlignment) == State::Warm) {
+      offset = end - bytes;
+    }
+    Set(best->segment, offset, offset + bytes, State::Used);
+    return Allocation{best->segment, offset, bytes};
+  }
+
+  void Free(const Allocation& allocation) {
+    Set(allocation.segment, allocation.offset, allocation.offset + allocation.bytes, State::Warm);
+  }
+
+  std::optional<Range> TakeColdest(uint64_t bytes_max) {
+    for (;;) {
+      const std::vector<Run> runs = Runs();
+      const Run* chosen = nullptr;
+      for (const Run& run : runs) {
+        if (run.warm() && run.bytes >= 2 * kPageBytes) chosen = &run;
+      }
+      for (const Run& run : runs) {
+        if (run.mixed() && (chosen == nullptr || !chosen->warm())) chosen = &run;
+      }
+      if (chosen == nullptr) return std::nullopt;
+      const uint64_t end = chosen->offset + chosen->bytes;
+      uint64_t warm = chosen->offset;
+      while (At(chosen->segment, warm) == State::Cold) warm += kAlignment;
+      uint64_t first = warm / kPageBytes * kPageBytes;
+      if (first < chosen->offset) first += kPageBytes;
+      uint64_t last = first;
+      while (last + kPageBytes <= end &&
+             (last == first || last + kPageBytes - first <= bytes_max)) {
+        last += kPageBytes;
+      }
+      Set(chosen->segment, warm, last + kPageBytes > end ? end : last, State::Cold);
+      if (last != first) return Range{chosen->segment, first, last - first};
+    }
+  }
+
+  uint64_t CountBytes(State state) const {
+    uint64_t bytes = 0;
+    for (const auto& units : segments_) {
+      bytes += kAlignment * static_cast<uint64_t>(std::count(units.begin(), units.end(), state));
+    }
+    return bytes;
+  }
+
+ private:
+  State At(uint32_t segment, uint64_t offset) const {
+    return segments_[segment][offset / kAlignment];
+  }
+  void Set(uint32_t segment, uint64_t begin, uint64_t end, State state) {
+    for (uint64_t at = begin; at < end; at += kAlignment) {
+      State& unit = segments_[segment][at / kAlignment];
+      // Never handed out twice, never freed twice, never given back in use.
+      EXPECT_EQ(unit == State::Used, state == State::Warm) << segment << ":" << at;
+      unit = state;
+    }
+  }
+
+  std::vector<std::vector<State>> segments_;
+};
+
+TEST(AllocatorTest, ARandomWalkAgreesWithTheModelAndEndsEmpty) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
-  Allocator allocator({1 << 16, 1 << 14});
-  std::map<std::pair<uint32_t, uint64_t>, Allocation> live;
-  uint64_t live_bytes = 0;
-  for (int step = 0; step < 20000; ++step) {
-    if (random() % 2 == 0 || live.empty()) {
-      const auto made = allocator.Allocate(random() % 4000);
-      if (!made) continue;
-      const auto next = live.lower_bound({made->segment, made->offset});
-      if (next != live.end() && next->first.first == made->segment) {
-        ASSERT_LE(made->offset + made->bytes, next->first.second);
-      }
-      if (next != live.begin() && std::prev(next)->first.first == made->segment) {
-        const Allocation& before = std::prev(next)->second;
-        ASSERT_LE(before.offset + before.bytes, made->offset);
-      }
-      live.emplace(std::make_pair(made->segment, made->offset), *made);
-      live_bytes += made->bytes;
+  const std::vector<uint64_t> sizes{15 * kPageBytes + 64, 4 * kPageBytes};
+  Allocator allocator(sizes);
+  Model model(sizes);
+  std::vector<Allocation> live;
+  for (int step = 0; step < 20000 && !::testing::Test::HasFailure(); ++step) {
+    const uint64_t choice = random() % 20;
+    if (choice == 0) {
+      const uint64_t bytes_max = random() % (8 * kPageBytes);
+      ASSERT_EQ(allocator.TakeColdest(bytes_max), model.TakeColdest(bytes_max)) << "step " << step;
+    } else if (choice < 10 || live.empty()) {
+      const uint64_t bytes = random() % (random() % 4 == 0 ? 16000 : 1000);
+      const auto made = allocator.Allocate(bytes);
+      ASSERT_EQ(made, model.Allocate(Allocator::Rounded(bytes))) << "step " << step;
+      if (made) live.push_back(*made);
     } else {
-      auto victim = std::next(live.begin(), static_cast<int>(random() % live.size()));
-      allocator.Free(victim->second);
-      live_bytes -= victim->second.bytes;
-      live.erase(victim);
+      std::swap(live[random() % live.size()], live.back());
+      allocator.Free(live.back());
+      model.Free(live.back());
+      live.pop_back();
     }
-    ASSERT_EQ(allocator.allocated_bytes(), live_bytes);
+    ASSERT_EQ(allocator.allocated_bytes(), model.CountBytes(Model::State::Used));
+    ASSERT_EQ(allocator.touched_bytes(),
+              allocator.capacity_bytes() - model.CountBytes(Model::State::Cold));
+    const auto runs = model.Runs();
+    ASSERT_EQ(allocator.free_runs(), runs.size());
+    ASSERT_EQ(allocator.largest_free_bytes(), runs.empty() ? 0 : runs.back().bytes);
   }
-  for (const auto& [place, allocation] : live) allocator.Free(allocation);
+  for (const Allocation& allocation : live) allocator.Free(allocation);
   EXPECT_EQ(allocator.allocated_bytes(), 0u);
-  EXPECT_EQ(allocator.largest_free_bytes(), 1u << 16);
-  EXPECT_TRUE(allocator.Allocate(1 << 16));
-  EXPECT_TRUE(allocator.Allocate(1 << 14));
+  EXPECT_EQ(allocator.free_runs(), sizes.size());
+  while (allocator.TakeColdest(kPageBytes)) {
+  }
+  EXPECT_EQ(allocator.touched_bytes(), 0u);
+  for (const uint64_t bytes : sizes) EXPECT_TRUE(allocator.Allocate(bytes));
 }
 
 }  // namespace
