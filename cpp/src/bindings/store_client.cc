@@ -89,9 +89,12 @@ class StoreClient {
   std::unique_ptr<StoreBuffer> Create(const ObjectId& id, uint64_t bytes) {
     const py::gil_scoped_release released;
     const std::lock_guard lock(connection_->mutex);
-    auto object = connection_->Get().Create(id, bytes, owner_, /*primary=*/false);
+    plasma::CreateOptions options;
+    options.data_bytes = bytes;
+    options.owner = owner_;
+    auto object = connection_->Get().Create(id, options);
     if (!object) throw StoreError(object.error());
-    return std::make_unique<StoreBuffer>(connection_, id, object->data, object->bytes,
+    return std::make_unique<StoreBuffer>(connection_, id, object->data, object->data_bytes,
                                          std::move(object->mapping), /*writable=*/true);
   }
 
@@ -106,7 +109,7 @@ class StoreClient {
       auto& view = (*views)[i];
       buffers.push_back(view ? std::make_unique<StoreBuffer>(
                                    connection_, ids[i], const_cast<uint8_t*>(view->data),
-                                   view->bytes, std::move(view->mapping), /*writable=*/false)
+                                   view->data_bytes, std::move(view->mapping), /*writable=*/false)
                              : nullptr);
     }
     return buffers;

@@ -93,7 +93,7 @@ Result<std::unique_ptr<CoreWorker>> CoreWorker::Connect(CoreWorkerOptions option
   const size_t split = session->session_dir.find('\n');
   const std::string store_path = session->session_dir.substr(split + 1);
   session->session_dir.resize(split);
-  auto store = StoreAccess::Connect(store_path);
+  auto store = StoreAccess::Connect(store_path, options.interrupted);
   if (!store) {
     unlink(path.c_str());
     return store.error();

@@ -232,6 +232,8 @@ class CoreWorker : private GatewayHandler {
       std::function<flatbuffers::Offset<void>(flatbuffers::FlatBufferBuilder&, fb::raylet::Body&)>;
 
   CoreWorker(CoreWorkerOptions options, SessionInfo session);
+  // An object that should be in this node's store, in memory or on disk.
+  Result<ReadableValue> ReadFromStore(const ObjectId& id, int64_t deadline_ns);
   Status Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<StoreAccess> store);
 
   // GatewayHandler; all below with the mutex held unless said otherwise.

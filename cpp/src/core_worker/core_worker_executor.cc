@@ -14,7 +14,6 @@ namespace {
 
 // Replies of short tasks travel together, but none waits longer than this.
 constexpr int64_t kReplyDelayNs = 50'000;
-constexpr int64_t kSealUnderWayMs = 10'000;
 
 }  // namespace
 
@@ -117,13 +116,7 @@ Result<ReadableValue> CoreWorker::ReadArgument(const ReceivedRefArg& argument) {
     Status fetched = Fetch(argument.head.object, argument.nodes, argument.head.bytes, INT64_MAX);
     if (!fetched.ok()) return fetched;
   }
-  auto pin = store_->Get(argument.head.object, kSealUnderWayMs);
-  if (!pin) {
-    return Status(ErrorCode::ObjectLost,
-                  "argument " + argument.head.object.Hex() +
-                      " is gone from this node's store: " + pin.error().message());
-  }
-  return ReadableValue{ValuePtr(), *pin, (*pin)->bytes()};
+  return ReadFromStore(argument.head.object, INT64_MAX);
 }
 
 void CoreWorker::BeginTask(const IncomingCall& call) {

@@ -191,13 +191,33 @@ Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool
       if (!object->IsAt(self_.node)) object->nodes.push_back(self_.node);
     }
   }
-  auto pin = store_->Get(object->id, kSealUnderWayMs);
-  if (!pin) {
-    return Status(
-        ErrorCode::ObjectLost,
-        "object " + object->id.Hex() + " is gone from this node's store: " + pin.error().message());
+  return ReadFromStore(object->id, deadline_ns);
+}
+
+Result<ReadableValue> CoreWorker::ReadFromStore(const ObjectId& id, int64_t deadline_ns) {
+  bool seal_awaited = false;
+  for (;;) {
+    const int64_t left_ms = (deadline_ns - NowNs()) / 1'000'000;
+    // Whoever told us of the object tells the store too, maybe a little later.
+    const int64_t wait_ms =
+        seal_awaited ? kSealUnderWayMs : std::clamp<int64_t>(left_ms, 0, kSealUnderWayMs);
+    auto pin = store_->Get(id, wait_ms);
+    if (pin) return ReadableValue{ValuePtr(), *pin, (*pin)->bytes()};
+    if (pin.error().code() != ErrorCode::ObjectNotFound) return pin.error();
+    const auto there = store_->Contains(id);
+    if (!there) return there.error();
+    if (!*there && seal_awaited) {
+      return Status(ErrorCode::ObjectLost,
+                    "object " + id.Hex() +
+                        " is gone from this node's store, though nobody has "
+                        "deleted it; was the process that made it killed while it wrote it?");
+    }
+    if (*there && NowNs() >= deadline_ns) {
+      return Status(ErrorCode::TimedOut, "Get timed out: object " + id.Hex() +
+                                             " is still being read from disk into the store");
+    }
+    seal_awaited = !*there;
   }
-  return ReadableValue{ValuePtr(), *pin, (*pin)->bytes()};
 }
 
 Status CoreWorker::Fetch(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,

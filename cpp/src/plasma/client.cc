@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plasma/client.h"
 
-#include <errno.h>
-
-#include <cstring>
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
-#include "ipc/fd_passing.h"
 #include "ipc/socket.h"
-#include "ipc/verify.h"
 #include "plasma/wire.h"
 
 namespace skyray::plasma {
@@ -17,8 +13,10 @@ namespace {
 
 using fb::plasma::Body;
 
-constexpr size_t kReadBytes = 16 << 10;
-constexpr uint32_t kSegmentsMax = 1024;
+constexpr uint32_t kMemorySegmentsMax = 1024;
+// How long the store may hold an unfinished create before it says so again.
+constexpr uint64_t kCreateRetryMs = 60'000;
+constexpr uint32_t kListedAtOnce = 20'000;
 
 Status NotHere(const ObjectId& id, const char* what) {
   return Status(ErrorCode::ObjectNotFound, "object " + id.Hex() + " " + what);
@@ -28,109 +26,175 @@ Status Protocol(const std::string& what) {
   return Status(ErrorCode::Disconnected, "the store broke the protocol: " + what);
 }
 
-std::vector<fb::plasma::Id> ToWireIds(std::span<const ObjectId> ids) {
-  std::vector<fb::plasma::Id> wire;
-  wire.reserve(ids.size());
-  for (const ObjectId& id : ids) wire.push_back(*ToWire(id));
-  return wire;
+Status ErrorOf(ErrorCode code, const flatbuffers::String* message) {
+  return Status(code, message == nullptr ? "" : message->str());
+}
+
+flatbuffers::Offset<flatbuffers::Vector<const fb::plasma::Id*>> WireIds(
+    flatbuffers::FlatBufferBuilder& builder, std::span<const ObjectId> ids) {
+  return builder.CreateVectorOfStructs(reinterpret_cast<const fb::plasma::Id*>(ids.data()),
+                                       ids.size());
 }
 
 }  // namespace
 
-Client::Client(UniqueFd socket) : socket_(std::move(socket)) {}
+Client::Client(UniqueFd socket, ReplyWaiter* waiter) : channel_(std::move(socket), waiter) {}
 
 Client::~Client() = default;
 
-Result<std::unique_ptr<Client>> Client::Connect(const std::string& path) {
+Result<std::unique_ptr<Client>> Client::Connect(const std::string& path, ReplyWaiter* waiter) {
   auto socket = ipc::ConnectUnix(path);
   if (!socket) {
     return Status(socket.error().code(), "no plasma store to talk to: " + socket.error().message() +
                                              "; is the raylet (or plasma_store) running?");
   }
-  std::unique_ptr<Client> client(new Client(std::move(*socket)));
+  std::unique_ptr<Client> client(new Client(std::move(*socket), waiter));
   if (Status status = client->Hello(); !status.ok()) return status;
   return client;
 }
 
 Status Client::Hello() {
   const auto reply = Ask<fb::plasma::ConnectReply>(
-      Body::Connect, fb::plasma::CreateConnect(builder_, kProtocolVersion));
+      Body::Connect, fb::plasma::CreateConnect(builder(), kProtocolVersion, kProtocolVersion));
   if (!reply) return reply.error();
-  if ((*reply)->error() != ErrorCode::Ok) {
-    return Broken(Status((*reply)->error(), (*reply)->message() ? (*reply)->message()->str() : ""));
+  const fb::plasma::ConnectReply& connected = *reply->body;
+  if (connected.error() != ErrorCode::Ok) {
+    return channel_.Break(ErrorOf(connected.error(), connected.message()));
   }
-  capacity_bytes_ = (*reply)->capacity_bytes();
+  capacity_bytes_ = connected.capacity_bytes();
   return Status();
 }
 
-Result<MutableObject> Client::Create(const ObjectId& id, uint64_t data_bytes, const WorkerId& owner,
-                                     bool primary) {
-  const auto reply = Ask<fb::plasma::CreateReply>(
-      Body::CreateObject,
-      fb::plasma::CreateCreateObject(builder_, ToWire(id), ToWire(owner), data_bytes, primary));
-  if (!reply) return reply.error();
-  const fb::plasma::CreateReply& created = **reply;
-  if (created.error() != ErrorCode::Ok) {
-    return Status(created.error(), created.message() ? created.message()->str() : "");
+Result<MutableObject> Client::Create(const ObjectId& id, const CreateOptions& options) {
+  ReturnAbandoned();
+  const auto body = fb::plasma::CreateCreateObject(builder(), ToWire(id), ToWire(options.owner),
+                                                   options.data_bytes, options.primary,
+                                                   options.metadata_bytes, options.try_immediately);
+  const auto request = channel_.Request(Body::CreateObject, body.Union());
+  if (!request) return request.error();
+  auto answer = Await<fb::plasma::CreateReply>(*request);
+  while (answer && answer->body->unfinished()) {
+    answer = Ask<fb::plasma::CreateReply>(
+        Body::CreateRetry, fb::plasma::CreateCreateRetry(builder(), *request, kCreateRetryMs));
   }
-  if (Status status = TakeSegments(created); !status.ok()) return status;
-  if (created.place() == nullptr || created.place()->bytes() != data_bytes) {
-    return Broken(Protocol("a created object has no place, or another size"));
+  if (answer) return TakeCreated(id, options, *answer);
+  if (answer.error().code() == ErrorCode::Cancelled) {
+    // Withdrawn, whether it waits or has its room by now.
+    (void)Notify(Body::Abort, fb::plasma::CreateAbort(builder(), ToWire(id))).ok();
   }
-  auto mapping = MappingOf(*created.place(), /*writable=*/true);
-  if (!mapping) return mapping.error();
-  creating_.insert(id);
-  return MutableObject{(*mapping)->data() + created.place()->offset(), data_bytes,
-                       std::move(*mapping)};
+  return answer.error();
 }
 
-Status Client::Seal(const ObjectId& id) {
-  if (creating_.erase(id) == 0) return NotHere(id, "is not being created by this client");
-  return Send(0, Body::Seal, fb::plasma::CreateSeal(builder_, ToWire(id)));
+Result<MutableObject> Client::TakeCreated(const ObjectId& id, const CreateOptions& options,
+                                          Answer<fb::plasma::CreateReply>& answer) {
+  const fb::plasma::CreateReply& created = *answer.body;
+  if (created.error() != ErrorCode::Ok) return ErrorOf(created.error(), created.message());
+  if (Status status = TakeSegments(answer); !status.ok()) return status;
+  const fb::plasma::Place* place = created.place();
+  if (place == nullptr || place->bytes() != options.data_bytes) {
+    return channel_.Break(Protocol("a created object has no place, or another size"));
+  }
+  auto mapping = MappingOf(*place, options.metadata_bytes, /*writable=*/true);
+  if (!mapping) return mapping.error();
+  creating_[id] = {*place, options.metadata_bytes};
+  uint8_t* data = (*mapping)->data() + place->offset();
+  return MutableObject{data, options.data_bytes, options.metadata_bytes, std::move(*mapping)};
+}
+
+Status Client::Seal(const ObjectId& id, bool keep) {
+  auto created = creating_.extract(id);
+  if (created.empty()) return NotHere(id, "is not being created by this client");
+  const fb::plasma::Place& place = created.mapped().place;
+  if (keep) {
+    const uint64_t metadata_bytes = created.mapped().metadata_bytes;
+    // Its creator too reads it where it cannot write.
+    auto mapping = MappingOf(place, metadata_bytes, /*writable=*/false);
+    if (!mapping) return mapping.error();
+    Held& held = held_[id];
+    const uint8_t* data = (*mapping)->data() + place.offset();
+    held = {{data, place.bytes(), metadata_bytes, std::move(*mapping)}, place.segment(), 1};
+  }
+  Status status = Notify(Body::Seal, fb::plasma::CreateSeal(builder(), ToWire(id), keep));
+  if (!keep) Forget(place.segment());
+  return status;
 }
 
 Status Client::Abort(const ObjectId& id) {
-  if (creating_.erase(id) == 0) return NotHere(id, "is not being created by this client");
-  return Send(0, Body::Abort, fb::plasma::CreateAbort(builder_, ToWire(id)));
+  auto created = creating_.extract(id);
+  if (created.empty()) return NotHere(id, "is not being created by this client");
+  Status status = Notify(Body::Abort, fb::plasma::CreateAbort(builder(), ToWire(id)));
+  Forget(created.mapped().place.segment());
+  return status;
 }
 
-Result<std::vector<std::optional<ObjectView>>> Client::Get(std::span<const ObjectId> ids,
-                                                           int64_t timeout_ms) {
+Result<std::vector<Result<ObjectView>>> Client::Get(std::span<const ObjectId> ids,
+                                                    int64_t timeout_ms) {
   if (ids.size() > kIdsPerRequestMax) {
     return Status(ErrorCode::InvalidArgument, "get of " + std::to_string(ids.size()) +
                                                   " objects at once; at most " +
                                                   std::to_string(kIdsPerRequestMax));
   }
+  ReturnAbandoned();
   std::vector<ObjectId> missing;
   for (const ObjectId& id : ids) {
-    // Each only once: the store counts one reference of ours, held_ the rest.
-    if (!held_.contains(id)) missing.push_back(id);
-  }
-  if (!missing.empty()) {
-    if (Status status = GetMissing(missing, timeout_ms); !status.ok()) return status;
-  }
-  std::vector<std::optional<ObjectView>> views;
-  views.reserve(ids.size());
-  for (const ObjectId& id : ids) {
+    // Each only once: the store counts one reference of ours, held_ the rest. What is
+    // held already is held once more, lest another thread lets go of it meanwhile.
     const auto held = held_.find(id);
     if (held == held_.end()) {
-      views.emplace_back(std::nullopt);
-      continue;
+      missing.push_back(id);
+    } else {
+      ++held->second.references;
     }
-    ++held->second.references;
-    views.emplace_back(held->second.view);
   }
+  std::unordered_map<ObjectId, Status> losses;
+  Status status;
+  if (!missing.empty()) status = GetMissing(missing, timeout_ms, losses);
+  std::vector<Result<ObjectView>> views;
+  views.reserve(ids.size());
+  size_t next_missing = 0;
+  for (const ObjectId& id : ids) {
+    const bool was_missing = next_missing < missing.size() && missing[next_missing] == id;
+    next_missing += was_missing;
+    const auto held = held_.find(id);
+    if (!status.ok()) {
+      if (!was_missing) (void)Release(id).ok();
+    } else if (held != held_.end()) {
+      held->second.references += was_missing;
+      views.emplace_back(held->second.view);
+    } else if (const auto loss = losses.find(id); loss != losses.end()) {
+      views.emplace_back(loss->second);
+    } else {
+      views.emplace_back(NotHere(id, "is not in the store"));
+    }
+  }
+  if (!status.ok()) return status;
   return views;
 }
 
-Status Client::GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms) {
-  const auto ids = builder_.CreateVectorOfStructs(ToWireIds(missing));
-  const auto reply =
-      Ask<fb::plasma::GetReply>(Body::Get, fb::plasma::CreateGet(builder_, ids, timeout_ms));
-  if (!reply) return reply.error();
-  const auto& places = *(*reply)->places();
-  if (Status status = TakeSegments(**reply); !status.ok()) return status;
-  if (places.size() != missing.size()) return Broken(Protocol("a get was answered in part"));
+Status Client::GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms,
+                          std::unordered_map<ObjectId, Status>& losses) {
+  const auto wire = WireIds(builder(), missing);
+  const auto request =
+      channel_.Request(Body::Get, fb::plasma::CreateGet(builder(), wire, timeout_ms).Union());
+  if (!request) return request.error();
+  auto answer = Await<fb::plasma::GetReply>(*request);
+  if (answer) return TakeGot(missing, *answer, losses);
+  if (answer.error().code() == ErrorCode::Cancelled) {
+    abandoned_gets_[*request].assign(missing.begin(), missing.end());
+  }
+  return answer.error();
+}
+
+Status Client::TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::GetReply>& answer,
+                       std::unordered_map<ObjectId, Status>& losses) {
+  const fb::plasma::GetReply& got = *answer.body;
+  if (Status status = TakeSegments(answer); !status.ok()) return status;
+  const auto& places = *got.places();
+  const auto* metadata = got.metadata_bytes();
+  if (places.size() != missing.size() ||
+      (metadata != nullptr && metadata->size() != missing.size())) {
+    return channel_.Break(Protocol("a get was answered in part"));
+  }
   std::vector<ObjectId> repeated;
   for (flatbuffers::uoffset_t i = 0; i < places.size(); ++i) {
     const fb::plasma::Place& place = *places.Get(i);
@@ -139,14 +203,21 @@ Status Client::GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms)
       repeated.push_back(missing[i]);
       continue;
     }
-    auto mapping = MappingOf(place, /*writable=*/false);
+    const uint64_t metadata_bytes = metadata == nullptr ? 0 : metadata->Get(i);
+    auto mapping = MappingOf(place, metadata_bytes, /*writable=*/false);
     if (!mapping) return mapping.error();
     const uint8_t* data = (*mapping)->data() + place.offset();
-    held_[missing[i]].view = ObjectView{data, place.bytes(), std::move(*mapping)};
+    held_[missing[i]] = {
+        {data, place.bytes(), metadata_bytes, std::move(*mapping)}, place.segment(), 0};
   }
   for (const ObjectId& id : repeated) {
-    Status status = Send(0, Body::Release, fb::plasma::CreateRelease(builder_, ToWire(id)));
+    Status status = Notify(Body::Release, fb::plasma::CreateRelease(builder(), ToWire(id)));
     if (!status.ok()) return status;
+  }
+  if (got.losses() == nullptr) return Status();
+  for (const fb::plasma::Loss* loss : *got.losses()) {
+    if (loss->position() >= missing.size()) continue;
+    losses.emplace(missing[loss->position()], ErrorOf(loss->error(), loss->message()));
   }
   return Status();
 }
@@ -155,15 +226,18 @@ Status Client::Release(const ObjectId& id) {
   const auto held = held_.find(id);
   if (held == held_.end()) return NotHere(id, "is not held by this client");
   if (--held->second.references > 0) return Status();
+  const uint32_t segment = held->second.segment;
   held_.erase(held);
-  return Send(0, Body::Release, fb::plasma::CreateRelease(builder_, ToWire(id)));
+  Status status = Notify(Body::Release, fb::plasma::CreateRelease(builder(), ToWire(id)));
+  Forget(segment);
+  return status;
 }
 
 Status Client::Delete(std::span<const ObjectId> ids) {
   for (size_t at = 0; at < ids.size(); at += kIdsPerRequestMax) {
     const auto part = ids.subspan(at, std::min(kIdsPerRequestMax, ids.size() - at));
-    const auto wire = builder_.CreateVectorOfStructs(ToWireIds(part));
-    Status status = Send(0, Body::Delete, fb::plasma::CreateDelete(builder_, wire));
+    const auto wire = WireIds(builder(), part);
+    Status status = Notify(Body::Delete, fb::plasma::CreateDelete(builder(), wire));
     if (!status.ok()) return status;
   }
   return Status();
@@ -171,118 +245,136 @@ Status Client::Delete(std::span<const ObjectId> ids) {
 
 Result<bool> Client::Contains(const ObjectId& id) {
   const auto reply = Ask<fb::plasma::ContainsReply>(
-      Body::Contains, fb::plasma::CreateContains(builder_, ToWire(id)));
+      Body::Contains, fb::plasma::CreateContains(builder(), ToWire(id)));
   if (!reply) return reply.error();
-  return (*reply)->found();
+  return reply->body->found();
+}
+
+Result<uint64_t> Client::Evict(uint64_t bytes) {
+  const auto reply =
+      Ask<fb::plasma::EvictReply>(Body::Evict, fb::plasma::CreateEvict(builder(), bytes));
+  if (!reply) return reply.error();
+  return reply->body->bytes();
+}
+
+Result<std::vector<fb::plasma::ObjectInfo>> Client::List() {
+  std::vector<fb::plasma::ObjectInfo> objects;
+  uint64_t cursor = 0;
+  do {
+    const auto reply = Ask<fb::plasma::ListReply>(
+        Body::List, fb::plasma::CreateList(builder(), cursor, kListedAtOnce));
+    if (!reply) return reply.error();
+    for (const fb::plasma::ObjectInfo* object : *reply->body->objects()) {
+      objects.push_back(*object);
+    }
+    const uint64_t next = reply->body->next();
+    if (next != 0 && next <= cursor) return channel_.Break(Protocol("a list goes backwards"));
+    cursor = next;
+  } while (cursor != 0);
+  return objects;
+}
+
+Result<Answer<fb::plasma::StatsReply>> Client::Stats() {
+  return Ask<fb::plasma::StatsReply>(Body::GetStats, fb::plasma::CreateGetStats(builder()));
 }
 
 Result<std::string> Client::DebugState() {
   const auto reply = Ask<fb::plasma::DebugStateReply>(Body::GetDebugState,
-                                                      fb::plasma::CreateGetDebugState(builder_));
+                                                      fb::plasma::CreateGetDebugState(builder()));
   if (!reply) return reply.error();
-  return (*reply)->text()->str();
+  return reply->body->text()->str();
 }
 
 template <class Table>
-Status Client::Send(uint64_t request_id, Body type, flatbuffers::Offset<Table> body) {
-  builder_.Finish(fb::plasma::CreateMessage(builder_, request_id, type, body.Union()));
-  Status status = broken_;
-  if (status.ok()) {
-    status = ipc::SendFrame(socket_.get(), ipc::kFlatBuffer,
-                            {builder_.GetBufferPointer(), builder_.GetSize()});
-    if (!status.ok()) status = Broken(status);
-  }
-  builder_.Clear();
-  return status;
+Status Client::Notify(Body type, flatbuffers::Offset<Table> body) {
+  return channel_.Notify(type, body.Union());
 }
 
 template <class Reply, class Table>
-Result<const Reply*> Client::Ask(Body type, flatbuffers::Offset<Table> body) {
-  const uint64_t request_id = next_request_id_++;
-  if (Status status = Send(request_id, type, body); !status.ok()) return status;
-  if (Status status = ReceiveFrame(); !status.ok()) return Broken(status);
-  const auto* message = ipc::Verified<fb::plasma::Message>(reply_);
-  if (message == nullptr) return Broken(Protocol("a malformed message"));
-  const auto* reply = message->template body_as<Reply>();
-  if (message->request_id() != request_id || reply == nullptr) {
-    return Broken(Protocol(std::string("an answer nobody asked for: ") +
-                           fb::plasma::EnumNameBody(message->body_type())));
-  }
-  return reply;
+Result<Answer<Reply>> Client::Ask(Body type, flatbuffers::Offset<Table> body) {
+  const auto request = channel_.Request(type, body.Union());
+  if (!request) return request.error();
+  return Await<Reply>(*request);
 }
 
-// Like ipc::ReceiveFrame, but a whole reply usually takes one system call.
-Status Client::ReceiveFrame() {
-  for (;;) {
-    ipc::FrameHeader header;
-    if (input_.size() >= sizeof header) {
-      std::memcpy(&header, input_.data(), sizeof header);
-      const size_t frame_bytes = sizeof header + size_t{header.body_bytes};
-      if (header.body_bytes > ipc::kFrameBytesMax) return Protocol("an oversized frame");
-      if (input_.size() >= frame_bytes) {
-        if (input_fds_.size() < header.fds) return Protocol("a frame without its descriptors");
-        const auto body = input_.begin() + sizeof header;
-        const auto end = input_.begin() + static_cast<ptrdiff_t>(frame_bytes);
-        reply_.kind = header.kind;
-        reply_.body.assign(body, end);
-        reply_.fds.assign(std::make_move_iterator(input_fds_.begin()),
-                          std::make_move_iterator(input_fds_.begin() + header.fds));
-        input_fds_.erase(input_fds_.begin(), input_fds_.begin() + header.fds);
-        input_.erase(input_.begin(), end);
-        return Status();
-      }
-    }
-    const size_t before = input_.size();
-    input_.resize(before + kReadBytes);
-    const ssize_t got =
-        ipc::ReceiveWithFds(socket_.get(), input_.data() + before, kReadBytes, input_fds_, 0);
-    const int error = errno;
-    input_.resize(before + static_cast<size_t>(got > 0 ? got : 0));
-    if (got == 0) return Status(ErrorCode::Disconnected, "the plasma store closed the connection");
-    if (got < 0 && error != EINTR) {
-      return Status(ErrorCode::Disconnected,
-                    ErrnoStatus("reading from the plasma store", error).message());
+template <class Reply>
+Result<Answer<Reply>> Client::Await(uint64_t request_id) {
+  auto reply = channel_.Receive(request_id);
+  if (!reply) return reply.error();
+  const Reply* body = reply->message->template body_as<Reply>();
+  if (body == nullptr) {
+    return channel_.Break(Protocol(std::string("an answer of another kind: ") +
+                                   fb::plasma::EnumNameBody(reply->message->body_type())));
+  }
+  return Answer<Reply>{body, std::move(*reply)};
+}
+
+void Client::ReturnAbandoned() {
+  while (auto reply = channel_.TakeAbandoned()) {
+    const auto asked = abandoned_gets_.extract(reply->message->request_id());
+    const auto* got = reply->message->body_as_GetReply();
+    if (asked.empty() || got == nullptr || got->places()->size() != asked.mapped().size()) continue;
+    Answer<fb::plasma::GetReply> answer{got, std::move(*reply)};
+    if (!TakeSegments(answer).ok()) return;
+    for (flatbuffers::uoffset_t i = 0; i < got->places()->size(); ++i) {
+      const fb::plasma::Place& place = *got->places()->Get(i);
+      if (!place.found()) continue;
+      const auto wire_id = ToWire(asked.mapped()[i]);
+      (void)Notify(Body::Release, fb::plasma::CreateRelease(builder(), wire_id)).ok();
+      Forget(place.segment());
     }
   }
 }
 
 template <class Reply>
-Status Client::TakeSegments(const Reply& reply) {
-  if (reply.new_segments() == nullptr) return Status();
-  const auto& listed = *reply.new_segments();
-  if (listed.size() != reply_.fds.size()) return Broken(Protocol("segments without descriptors"));
+Status Client::TakeSegments(Answer<Reply>& answer) {
+  if (answer.body->new_segments() == nullptr) return Status();
+  const auto& listed = *answer.body->new_segments();
+  std::vector<UniqueFd>& fds = answer.reply.frame.fds;
+  if (listed.size() != fds.size()) {
+    return channel_.Break(Protocol("segments without descriptors"));
+  }
   for (flatbuffers::uoffset_t i = 0; i < listed.size(); ++i) {
     const fb::plasma::NewSegment& segment = *listed.Get(i);
-    if (segment.index() >= kSegmentsMax) return Broken(Protocol("too many segments"));
-    if (segments_.size() <= segment.index()) segments_.resize(segment.index() + 1);
-    segments_[segment.index()].fd = std::move(reply_.fds[i]);
-    segments_[segment.index()].bytes = segment.bytes();
+    if (segment.index() >= kMemorySegmentsMax && segment.index() < kFallbackSegmentFirst) {
+      return channel_.Break(Protocol("too many segments"));
+    }
+    SharedSegment& shared = segments_[segment.index()];
+    shared = SharedSegment();
+    shared.fd = std::move(fds[i]);
+    shared.bytes = segment.bytes();
   }
   return Status();
 }
 
-Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& place, bool writable) {
-  if (place.segment() >= segments_.size() || !segments_[place.segment()].fd.valid()) {
-    return Broken(Protocol("an object in a segment that was never sent"));
+Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& place,
+                                                   uint64_t metadata_bytes, bool writable) {
+  const auto found = segments_.find(place.segment());
+  if (found == segments_.end()) {
+    return channel_.Break(Protocol("an object in a segment that was never sent"));
   }
-  SharedSegment& segment = segments_[place.segment()];
-  if (place.offset() > segment.bytes || place.bytes() > segment.bytes - place.offset()) {
-    return Broken(Protocol("an object outside its segment"));
+  std::erase(to_forget_, place.segment());
+  SharedSegment& segment = found->second;
+  if (place.offset() > segment.bytes || place.bytes() > segment.bytes - place.offset() ||
+      metadata_bytes > segment.bytes - place.offset() - place.bytes()) {
+    return channel_.Break(Protocol("an object outside its segment"));
   }
   std::shared_ptr<Mapping>& mapping = writable ? segment.writable : segment.read_only;
   if (mapping == nullptr) {
     auto mapped = Mapping::Map(segment.fd.get(), segment.bytes, writable);
-    if (!mapped) return Broken(mapped.error());
+    if (!mapped) return channel_.Break(mapped.error());
     mapping = std::move(*mapped);
   }
   return mapping;
 }
 
-Status Client::Broken(const Status& why) {
-  broken_ = Status(why.code() == ErrorCode::IoError ? ErrorCode::Disconnected : why.code(),
-                   why.message());
-  socket_.Reset();
-  return broken_;
+void Client::Forget(uint32_t segment) {
+  if (segment < kFallbackSegmentFirst) return;
+  // Not while a reply is under way that may count on it.
+  to_forget_.push_back(segment);
+  if (channel_.waiting()) return;
+  for (const uint32_t index : to_forget_) segments_.erase(index);
+  to_forget_.clear();
 }
 
 }  // namespace skyray::plasma

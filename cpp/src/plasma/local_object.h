@@ -14,6 +14,9 @@ namespace skyray::plasma {
 // One client of the store, for as long as it is connected.
 using ClientId = uint64_t;
 
+// Segments from this index on are fallback memory, on disk, one for one object.
+constexpr uint32_t kFallbackSegmentFirst = 65536;
+
 // What a create asks for.
 struct NewObject {
   ObjectId id;

@@ -40,14 +40,14 @@ TEST_F(ClientTest, ObjectsAreAlignedAndMayBeEmpty) {
     const std::vector<ObjectId> ids{id};
     auto views = client->Get(ids, 0);
     ASSERT_TRUE(views.has_value() && views->front().has_value());
-    EXPECT_EQ(views->front()->bytes, bytes);
+    EXPECT_EQ(views->front()->data_bytes, bytes);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(views->front()->data) % 64, 0u);
   }
 }
 
 TEST_F(ClientTest, AnUnsealedObjectIsNotFound) {
   const ObjectId id = ObjectId::FromRandom();
-  ASSERT_TRUE(client->Create(id, 10, owner, true).has_value());
+  ASSERT_TRUE(client->Create(id, Room(10, owner)).has_value());
   EXPECT_EQ(GetText(*client, id, 0), "(nothing)");
   EXPECT_EQ(GetText(*client, id, 1), "(nothing)");
   EXPECT_FALSE(*client->Contains(id));
@@ -57,7 +57,7 @@ TEST_F(ClientTest, AnUnsealedObjectIsNotFound) {
 
 TEST_F(ClientTest, AGetWaitsForTheSealOfAnotherClient) {
   const ObjectId id = ObjectId::FromRandom();
-  auto object = client->Create(id, 5, owner, true);
+  auto object = client->Create(id, Room(5, owner));
   ASSERT_TRUE(object.has_value());
   std::memcpy(object->data, "later", 5);
   std::string got;
@@ -101,7 +101,7 @@ TEST_F(ClientTest, DeleteOfAnObjectInUseWaitsForItsRelease) {
 
 TEST_F(ClientTest, CreatingTwiceIsAnError) {
   const ObjectId id = PutText(*client, owner, "first");
-  auto second = client->Create(id, 5, owner, true);
+  auto second = client->Create(id, Room(5, owner));
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code(), ErrorCode::ObjectExists);
   EXPECT_EQ(GetText(*client, id), "first");
@@ -109,7 +109,7 @@ TEST_F(ClientTest, CreatingTwiceIsAnError) {
 
 TEST_F(ClientTest, AbortFreesAndSealAfterItFails) {
   const ObjectId id = ObjectId::FromRandom();
-  ASSERT_TRUE(client->Create(id, kMiB, owner, true).has_value());
+  ASSERT_TRUE(client->Create(id, Room(kMiB, owner)).has_value());
   EXPECT_TRUE(client->Abort(id).ok());
   EXPECT_EQ(client->Seal(id).code(), ErrorCode::ObjectNotFound);
   EXPECT_FALSE(*client->Contains(id));
@@ -118,12 +118,12 @@ TEST_F(ClientTest, AbortFreesAndSealAfterItFails) {
 
 TEST_F(ClientTest, AFullStoreSaysWhoFillsIt) {
   for (int i = 0; i < 6; ++i) PutText(*client, owner, std::string(10 * kMiB, 'p'));
-  auto result = client->Create(ObjectId::FromRandom(), 10 * kMiB, owner, true);
+  auto result = client->Create(ObjectId::FromRandom(), Room(10 * kMiB, owner));
   ASSERT_FALSE(result.has_value());
   EXPECT_EQ(result.error().code(), ErrorCode::OutOfMemory);
   EXPECT_THAT(result.error().message(), ::testing::HasSubstr("67108864"));
   EXPECT_THAT(result.error().message(), ::testing::HasSubstr(owner.Hex().substr(0, 16)));
-  auto too_large = client->Create(ObjectId::FromRandom(), UINT64_MAX - 3, owner, true);
+  auto too_large = client->Create(ObjectId::FromRandom(), Room(UINT64_MAX - 3, owner));
   ASSERT_FALSE(too_large.has_value());
   EXPECT_EQ(too_large.error().code(), ErrorCode::OutOfMemory);
 }
@@ -146,7 +146,7 @@ TEST_F(ClientTest, AClientThatIsKilledLeavesNothing) {
     auto mine = Client::Connect(store.socket_path);
     const std::vector<ObjectId> ids{sealed};
     const bool ok =
-        mine && (*mine)->Create(ObjectId::FromRandom(), kMiB, owner, true) && (*mine)->Get(ids, 0);
+        mine && (*mine)->Create(ObjectId::FromRandom(), Room(kMiB, owner)) && (*mine)->Get(ids, 0);
     const char said = ok ? 'y' : 'n';
     if (write(pipe_fds[1], &said, 1) != 1) _exit(1);
     pause();
@@ -195,7 +195,7 @@ TEST_F(ClientTest, AViewOutlivesItsClient) {
 TEST_F(ClientTest, AStoreThatIsGoneIsDisconnected) {
   store.runner.reset();
   EXPECT_EQ(client->Contains(ObjectId::FromRandom()).error().code(), ErrorCode::Disconnected);
-  EXPECT_EQ(client->Create(ObjectId::FromRandom(), 1, owner, true).error().code(),
+  EXPECT_EQ(client->Create(ObjectId::FromRandom(), Room(1, owner)).error().code(),
             ErrorCode::Disconnected);
   const std::vector<ObjectId> ids{ObjectId::FromRandom()};
   EXPECT_EQ(client->Delete(ids).code(), ErrorCode::Disconnected);

@@ -92,10 +92,18 @@ class RunningStore {
   std::unique_ptr<StoreRunner> runner;
 };
 
+inline CreateOptions Room(uint64_t data_bytes, const WorkerId& owner, bool primary = true) {
+  CreateOptions options;
+  options.data_bytes = data_bytes;
+  options.owner = owner;
+  options.primary = primary;
+  return options;
+}
+
 inline ObjectId PutText(Client& client, const WorkerId& owner, std::string_view text,
                         bool primary = true) {
   const ObjectId id = ObjectId::FromRandom();
-  auto object = client.Create(id, text.size(), owner, primary);
+  auto object = client.Create(id, Room(text.size(), owner, primary));
   EXPECT_TRUE(object.has_value()) << (object ? "" : object.error().ToString());
   if (!object) return id;
   std::memcpy(object->data, text.data(), text.size());
@@ -103,9 +111,11 @@ inline ObjectId PutText(Client& client, const WorkerId& owner, std::string_view 
   return id;
 }
 
-inline std::string TextOf(const std::optional<ObjectView>& view) {
-  if (!view) return "(nothing)";
-  return {reinterpret_cast<const char*>(view->data), view->bytes};
+inline std::string TextOf(const Result<ObjectView>& view) {
+  if (!view) {
+    return view.error().code() == ErrorCode::ObjectNotFound ? "(nothing)" : view.error().ToString();
+  }
+  return {reinterpret_cast<const char*>(view->data), view->data_bytes};
 }
 
 inline std::string GetText(Client& client, const ObjectId& id, int64_t timeout_ms = 0) {

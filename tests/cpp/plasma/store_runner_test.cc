@@ -78,7 +78,7 @@ TEST_F(StoreRunnerTest, PinCreatedWaitsOnlyForWhatIsBeingCreated) {
   };
   const auto client = store.Connect();
   const ObjectId open = ObjectId::FromRandom();
-  auto object = client->Create(open, 4, owner, true);
+  auto object = client->Create(open, Room(4, owner));
   ASSERT_TRUE(object.has_value());
   std::memcpy(object->data, "open", 4);
   store.runner->PinCreated(open, -1, remember);
@@ -94,7 +94,7 @@ TEST_F(StoreRunnerTest, ADeadOwnersObjectsGoNowAndLater) {
   const auto client = store.Connect();
   const ObjectId early = PutText(*client, owner, "early");
   const ObjectId open = ObjectId::FromRandom();
-  ASSERT_TRUE(client->Create(open, 10, owner, true).has_value());
+  ASSERT_TRUE(client->Create(open, Room(10, owner)).has_value());
   const ObjectId others = PutText(*client, WorkerId::FromRandom(), "others");
   store.runner->OwnerDied(owner);
   EXPECT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.objects.all.objects == 2; }));
@@ -102,7 +102,7 @@ TEST_F(StoreRunnerTest, ADeadOwnersObjectsGoNowAndLater) {
   EXPECT_TRUE(client->Seal(open).ok());
   EXPECT_FALSE(*client->Contains(open));
   EXPECT_TRUE(*client->Contains(others));
-  EXPECT_EQ(client->Create(ObjectId::FromRandom(), 1, owner, true).error().code(),
+  EXPECT_EQ(client->Create(ObjectId::FromRandom(), Room(1, owner)).error().code(),
             ErrorCode::OwnerDied);
 }
 

@@ -119,7 +119,7 @@ TEST_F(StoreServerTest, AMessageWithoutItsIdIsDropped) {
 TEST_F(StoreServerTest, SealingWhatAnotherCreatesDoesNothing) {
   const auto creator = store.Connect();
   const ObjectId id = ObjectId::FromRandom();
-  ASSERT_TRUE(creator->Create(id, 10, WorkerId::FromRandom(), true).has_value());
+  ASSERT_TRUE(creator->Create(id, Room(10, WorkerId::FromRandom())).has_value());
   RawPeer peer(store.socket_path);
   peer.Connect();
   flatbuffers::FlatBufferBuilder builder;

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plasma/store_channel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "ipc/fd_passing.h"
+#include "ipc/socket.h"
+#include "ipc/verify.h"
+
+namespace skyray::plasma {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kReadBytes = 16 << 10;
+constexpr size_t kInputKeptBytesMax = 1 << 20;
+// A reply that comes within this is not slept for; yielding between looks, so that
+// on a busy machine the store gets the core.
+constexpr auto kSpin = std::chrono::microseconds(20);
+
+Status Protocol(const std::string& what) {
+  return Status(ErrorCode::Disconnected, "the store broke the protocol: " + what);
+}
+
+}  // namespace
+
+ReplyWaiter::Turn ReplyWaiter::TakeTurn() { return Turn::Read; }
+
+bool ReplyWaiter::Sleep(int fd) {
+  pollfd entry{fd, POLLIN, 0};
+  poll(&entry, 1, -1);
+  return true;
+}
+
+void ReplyWaiter::EndTurn() {}
+
+StoreChannel::StoreChannel(UniqueFd socket, ReplyWaiter* waiter)
+    : socket_(std::move(socket)), waiter_(waiter == nullptr ? &plain_waiter_ : waiter) {
+  input_.resize(kReadBytes);
+}
+
+Status StoreChannel::Send(uint64_t request_id, fb::plasma::Body type,
+                          flatbuffers::Offset<void> body) {
+  builder_.Finish(fb::plasma::CreateMessage(builder_, request_id, type, body));
+  Status status = broken_;
+  if (status.ok()) {
+    status = ipc::SendFrame(socket_.get(), ipc::kFlatBuffer,
+                            {builder_.GetBufferPointer(), builder_.GetSize()});
+    if (!status.ok()) status = Break(status);
+  }
+  builder_.Clear();
+  return status;
+}
+
+Status StoreChannel::Notify(fb::plasma::Body type, flatbuffers::Offset<void> body) {
+  return Send(0, type, body);
+}
+
+Result<uint64_t> StoreChannel::Request(fb::plasma::Body type, flatbuffers::Offset<void> body) {
+  const uint64_t request_id = next_request_id_++;
+  if (Status status = Send(request_id, type, body); !status.ok()) return status;
+  open_.insert(request_id);
+  return request_id;
+}
+
+Result<StoreChannel::Reply> StoreChannel::Receive(uint64_t request_id) {
+  for (;;) {
+    if (auto filed = filed_.extract(request_id); !filed.empty()) return std::move(filed.mapped());
+    if (!broken_.ok()) return broken_;
+    const ReplyWaiter::Turn turn = waiter_->TakeTurn();
+    if (turn == ReplyWaiter::Turn::Look) continue;
+    bool stay = turn == ReplyWaiter::Turn::Read;
+    while (stay) {
+      auto reply = TryRead(request_id);
+      if (!reply) {
+        waiter_->EndTurn();
+        return reply.error();
+      }
+      if (*reply) {
+        waiter_->EndTurn();
+        return std::move(**reply);
+      }
+      stay = waiter_->Sleep(socket_.get());
+      if (!broken_.ok()) break;
+    }
+    if (turn == ReplyWaiter::Turn::Read) waiter_->EndTurn();
+    if (stay) continue;
+    if (open_.erase(request_id) > 0) abandoned_.insert(request_id);
+    return Status(ErrorCode::Cancelled, "interrupted while waiting for the plasma store");
+  }
+}
+
+Result<std::optional<StoreChannel::Reply>> StoreChannel::TryRead(uint64_t wanted) {
+  const auto until = Clock::now() + kSpin;
+  for (;;) {
+    for (;;) {
+      auto frame = NextFrame();
+      if (!frame) return frame.error();
+      if (!*frame) break;
+      auto reply = File(std::move(**frame), wanted);
+      if (!reply) return reply.error();
+      if (*reply) return std::move(*reply);
+    }
+    const auto some = ReadSome();
+    if (!some) return some.error();
+    if (*some) continue;
+    if (Clock::now() >= until) return std::optional<Reply>();
+    sched_yield();
+  }
+}
+
+Result<std::optional<StoreChannel::Reply>> StoreChannel::File(ipc::Frame frame, uint64_t wanted) {
+  Reply reply;
+  reply.frame = std::move(frame);
+  reply.message = ipc::Verified<fb::plasma::Message>(reply.frame);
+  if (reply.message == nullptr) return Break(Protocol("a malformed message"));
+  const uint64_t request_id = reply.message->request_id();
+  if (abandoned_.erase(request_id) > 0) {
+    abandoned_replies_.push_back(std::move(reply));
+    return std::optional<Reply>();
+  }
+  if (open_.erase(request_id) == 0) {
+    return Break(Protocol(std::string("an answer nobody asked for: ") +
+                          fb::plasma::EnumNameBody(reply.message->body_type())));
+  }
+  if (request_id == wanted) return std::optional<Reply>(std::move(reply));
+  filed_.emplace(request_id, std::move(reply));
+  return std::optional<Reply>();
+}
+
+std::optional<StoreChannel::Reply> StoreChannel::TakeAbandoned() {
+  if (abandoned_replies_.empty()) return std::nullopt;
+  Reply reply = std::move(abandoned_replies_.back());
+  abandoned_replies_.pop_back();
+  return reply;
+}
+
+Result<std::optional<ipc::Frame>> StoreChannel::NextFrame() {
+  ipc::FrameHeader header;
+  const size_t there = end_ - begin_;
+  if (there < sizeof header) return std::optional<ipc::Frame>();
+  std::memcpy(&header, input_.data() + begin_, sizeof header);
+  if (header.body_bytes > ipc::kFrameBytesMax || header.fds > ipc::kFrameFdsMax) {
+    return Break(Protocol("an oversized frame"));
+  }
+  const size_t frame_bytes = sizeof header + size_t{header.body_bytes};
+  if (there < frame_bytes) {
+    // Room for the rest, so that large replies take few reads.
+    if (input_.size() < frame_bytes) input_.resize(frame_bytes);
+    return std::optional<ipc::Frame>();
+  }
+  if (input_fds_.size() < header.fds) {
+    return Break(
+        Protocol("a frame without its descriptors; has this process run out of them "
+                 "(ulimit -n)?"));
+  }
+  ipc::Frame frame;
+  frame.kind = header.kind;
+  const uint8_t* body = input_.data() + begin_ + sizeof header;
+  frame.body.assign(body, body + header.body_bytes);
+  if (header.fds > 0) {
+    const auto last = input_fds_.begin() + header.fds;
+    frame.fds.assign(std::make_move_iterator(input_fds_.begin()), std::make_move_iterator(last));
+    input_fds_.erase(input_fds_.begin(), last);
+  }
+  begin_ += frame_bytes;
+  return std::optional<ipc::Frame>(std::move(frame));
+}
+
+Result<bool> StoreChannel::ReadSome() {
+  if (begin_ == end_) {
+    begin_ = end_ = 0;
+    // One large reply does not cost its size for ever.
+    if (input_.size() > kInputKeptBytesMax) input_ = std::vector<uint8_t>(kReadBytes);
+  } else if (input_.size() - end_ < kReadBytes / 4) {
+    std::memmove(input_.data(), input_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+    if (input_.size() == end_) input_.resize(end_ + kReadBytes);
+  }
+  for (;;) {
+    const ssize_t got = ipc::ReceiveWithFds(socket_.get(), input_.data() + end_,
+                                            input_.size() - end_, input_fds_, MSG_DONTWAIT);
+    if (got > 0) {
+      end_ += static_cast<size_t>(got);
+      return true;
+    }
+    if (got == 0) {
+      return Break(Status(ErrorCode::Disconnected, "the plasma store closed the connection"));
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+    if (errno == EINTR) continue;
+    return Break(ErrnoStatus("reading from the plasma store", errno));
+  }
+}
+
+Status StoreChannel::Break(const Status& why) {
+  if (!broken_.ok()) return broken_;
+  broken_ = Status(why.code() == ErrorCode::IoError ? ErrorCode::Disconnected : why.code(),
+                   why.message());
+  // Not closed: another thread may be asleep on it, and is woken by this.
+  shutdown(socket_.get(), SHUT_RDWR);
+  return broken_;
+}
+
+}  // namespace skyray::plasma
