@@ -12,6 +12,7 @@
 #include <string>
 
 #include "common/logging.h"
+#include "ipc/run_loop.h"
 #include "plasma/store_server.h"
 
 namespace skyray::plasma {
@@ -63,7 +64,7 @@ int Run(const StoreOptions& options) {
   boost::asio::signal_set signals(loop, SIGTERM, SIGINT);
   signals.async_wait([&loop](const boost::system::error_code&, int) { loop.stop(); });
   SKYRAY_LOG(Info) << "serving " << options.capacity_bytes << " bytes on " << options.socket_path;
-  loop.run();
+  ipc::RunLoop(loop);
   return 0;
 }
 

@@ -9,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include "ipc/run_loop.h"
+
 namespace skyray::plasma {
 namespace asio = boost::asio;
 
@@ -68,7 +70,7 @@ Result<std::unique_ptr<StoreRunner>> StoreRunner::Start(const StoreOptions& opti
   pthread_sigmask(SIG_SETMASK, &all, &before);
   state->thread = std::thread([raw] {
     pthread_setname_np(pthread_self(), "plasma");
-    raw->loop.run();
+    ipc::RunLoop(raw->loop);
   });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return std::unique_ptr<StoreRunner>(new StoreRunner(std::move(state)));
