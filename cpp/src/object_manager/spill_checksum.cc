@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "object_manager/spill_checksum.h"
+
+#define SKYRAY_CHECKSUM_KERNEL kChecksumAnyCpu
+#include "object_manager/spill_checksum_kernel.h"
+
+namespace skyray::object_manager {
+
+#if defined(__x86_64__)
+extern const ChecksumKernel kChecksumAvx2;
+extern const ChecksumKernel kChecksumAvx512;
+#endif
+
+static_assert(sizeof(XXH3_state_t) <= 576 && alignof(XXH3_state_t) <= 64,
+              "SpillChecksum has room for the state");
+
+std::span<const ChecksumKernel* const> ChecksumKernels() {
+#if defined(__x86_64__)
+  static const ChecksumKernel* const kernels[] = {&kChecksumAnyCpu, &kChecksumAvx2,
+                                                  &kChecksumAvx512};
+  static const size_t usable = __builtin_cpu_supports("avx512f") ? 3u
+                               : __builtin_cpu_supports("avx2")  ? 2u
+                                                                 : 1u;
+#else
+  static const ChecksumKernel* const kernels[] = {&kChecksumAnyCpu};
+  static const size_t usable = 1;
+#endif
+  return {kernels, usable};
+}
+
+SpillSum SpillChecksum::Of(std::span<const uint8_t> bytes) {
+  SpillChecksum sum;
+  sum.Add(bytes);
+  return sum.Finish();
+}
+
+}  // namespace skyray::object_manager

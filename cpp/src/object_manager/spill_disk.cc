@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "object_manager/spill_disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "common/logging.h"
+
+namespace skyray::object_manager {
+namespace {
+
+// Small enough to be in the CPU's cache still when the checksum, or the kernel,
+// takes its turn.
+constexpr uint64_t kChunkBytes = 256 << 10;
+constexpr size_t kPartsMax = 512;
+constexpr uint8_t kPadding[64] = {};
+
+Status CallFailed(const std::string& what, int error) {
+  Status status = ErrnoStatus(what, error);
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
+    return Status(ErrorCode::OutOfDisk, status.message());
+  }
+  return status;
+}
+
+Status Stopping() { return Status(ErrorCode::Cancelled, "this node is stopping"); }
+
+// One file in the making: consecutive small parts go out in one call.
+class Writer {
+ public:
+  Writer(FileCalls& calls, int fd, const std::string& path, const std::stop_token& stop)
+      : calls_(calls), fd_(fd), path_(path), stop_(stop) {}
+
+  Status Put(const SpillPiece& piece, uint64_t offset) {
+    if (piece.bytes.size() > kChunkBytes) return PutLarge(piece, offset);
+    if (!parts_.empty() && (offset < end() || offset - end() > sizeof kPadding ||
+                            parts_.size() + 3 > kPartsMax || bytes_ >= kChunkBytes)) {
+      if (Status status = Flush(); !status.ok()) return status;
+    }
+    if (parts_.empty()) offset_ = offset;
+    Add({kPadding, offset - end()});
+    headers_.push_back(BuildSpillHeader(piece.record, SpillChecksum::Of(piece.bytes)));
+    Add(headers_.back());
+    Add(piece.bytes);
+    return Status();
+  }
+
+  Status Flush() {
+    Status status = WriteAll(parts_, offset_);
+    parts_.clear();
+    headers_.clear();
+    bytes_ = 0;
+    return status;
+  }
+
+ private:
+  uint64_t end() const { return offset_ + bytes_; }
+
+  void Add(std::span<const uint8_t> bytes) {
+    if (bytes.empty()) return;
+    parts_.push_back({const_cast<uint8_t*>(bytes.data()), bytes.size()});
+    bytes_ += bytes.size();
+  }
+
+  Status PutLarge(const SpillPiece& piece, uint64_t offset) {
+    if (Status status = Flush(); !status.ok()) return status;
+    SpillChecksum sum;
+    uint64_t at = offset + kSpillHeaderBytes;
+    for (std::span<const uint8_t> rest = piece.bytes; !rest.empty();) {
+      const auto chunk = rest.first(std::min<size_t>(rest.size(), kChunkBytes));
+      sum.Add(chunk);
+      iovec part{const_cast<uint8_t*>(chunk.data()), chunk.size()};
+      if (Status status = WriteAll({&part, 1}, at); !status.ok()) return status;
+      at += chunk.size();
+      rest = rest.subspan(chunk.size());
+    }
+    SpillHeader header = BuildSpillHeader(piece.record, sum.Finish());
+    iovec part{header.data(), header.size()};
+    return WriteAll({&part, 1}, offset);
+  }
+
+  Status WriteAll(std::span<iovec> parts, uint64_t offset) {
+    while (!parts.empty()) {
+      if (stop_.stop_requested()) return Stopping();
+      const ssize_t written = calls_.Write(fd_, parts, offset);
+      if (written == -EINTR) continue;
+      if (written < 0) return CallFailed("writing to " + path_, static_cast<int>(-written));
+      // Nothing written and no reason: what a full disk says on some systems.
+      if (written == 0) return CallFailed("writing to " + path_, ENOSPC);
+      offset += static_cast<uint64_t>(written);
+      auto left = static_cast<size_t>(written);
+      while (!parts.empty() && left >= parts.front().iov_len) {
+        left -= parts.front().iov_len;
+        parts = parts.subspan(1);
+      }
+      if (left > 0) {
+        parts.front().iov_base = static_cast<uint8_t*>(parts.front().iov_base) + left;
+        parts.front().iov_len -= left;
+      }
+    }
+    return Status();
+  }
+
+  FileCalls& calls_;
+  const int fd_;
+  const std::string& path_;
+  const std::stop_token& stop_;
+  std::vector<iovec> parts_;
+  std::deque<SpillHeader> headers_;  // Where `parts_` point; they do not move.
+  uint64_t offset_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+Status Fill(FileCalls& calls, int fd, const std::string& path, const SpillLayout& layout,
+            std::span<const SpillPiece> pieces, bool sync, const std::stop_token& stop) {
+  int reserved = calls.Allocate(fd, layout.file_bytes);
+  while (reserved == -EINTR) reserved = calls.Allocate(fd, layout.file_bytes);
+  // Some file systems cannot; there, a full disk is found while writing.
+  if (reserved < 0 && reserved != -EOPNOTSUPP && reserved != -ENOSYS) {
+    return CallFailed("reserving " + std::to_string(layout.file_bytes) + " bytes for " + path,
+                      -reserved);
+  }
+  Writer writer(calls, fd, path, stop);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (Status status = writer.Put(pieces[i], layout.offsets[i]); !status.ok()) return status;
+  }
+  if (Status status = writer.Flush(); !status.ok()) return status;
+  const int synced = sync ? calls.Sync(fd) : 0;
+  return synced < 0 ? CallFailed("syncing " + path, -synced) : Status();
+}
+
+// Reads up to `into.size()` bytes; fewer only if the file ends there.
+Result<size_t> ReadAll(FileCalls& calls, int fd, const std::string& path, std::span<uint8_t> into,
+                       uint64_t offset) {
+  size_t done = 0;
+  while (done < into.size()) {
+    const ssize_t got = calls.Read(fd, into.subspan(done), offset + done);
+    if (got == -EINTR) continue;
+    if (got < 0) return CallFailed("reading " + path, static_cast<int>(-got));
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  return done;
+}
+
+Status ReadFrom(FileCalls& calls, int fd, const SpillPlace& place, std::span<uint8_t> into,
+                const std::stop_token& stop) {
+  SpillHeader header;
+  const auto header_bytes = ReadAll(calls, fd, place.path, header, place.offset);
+  if (!header_bytes) return header_bytes.error();
+  const auto want = CheckSpillHeader(std::span(header).first(*header_bytes), place.record);
+  if (!want) return want.error();
+  SpillChecksum sum;
+  uint64_t at = place.offset + kSpillHeaderBytes;
+  while (!into.empty()) {
+    if (stop.stop_requested()) return Stopping();
+    const auto chunk = into.first(std::min<size_t>(into.size(), kChunkBytes));
+    const auto got = ReadAll(calls, fd, place.path, chunk, at);
+    if (!got) return got.error();
+    if (*got < chunk.size()) {
+      return Status(ErrorCode::ObjectLost, "the file ends before the object does");
+    }
+    sum.Add(chunk);
+    at += chunk.size();
+    into = into.subspan(chunk.size());
+  }
+  return CheckSpillBytes(sum.Finish(), *want);
+}
+
+}  // namespace
+
+SpillDisk::SpillDisk(FileCalls& calls, SpillDiskOptions options)
+    : calls_(calls), options_(std::move(options)) {}
+
+Result<WrittenFile> SpillDisk::Write(std::span<const SpillPiece> pieces,
+                                     const std::stop_token& stop) {
+  const size_t count = options_.directories.size();
+  ErrorCode code = ErrorCode::OutOfDisk;
+  std::string reasons = count == 0 ? "there is no directory to spill to" : "";
+  for (size_t tried = 0; tried < count; ++tried) {
+    const std::string& directory = options_.directories[next_directory_ % count];
+    ++next_directory_;
+    auto written = WriteIn(directory + "/" + options_.folder, pieces, stop);
+    if (written || written.error().code() == ErrorCode::Cancelled) return written;
+    if (written.error().code() != ErrorCode::OutOfDisk) code = written.error().code();
+    reasons += (tried == 0 ? "" : "; ") + written.error().message();
+  }
+  return Status(code, reasons);
+}
+
+Result<WrittenFile> SpillDisk::WriteIn(const std::string& folder,
+                                       std::span<const SpillPiece> pieces,
+                                       const std::stop_token& stop) {
+  const std::string number = std::to_string(next_file_++);
+  const std::string temporary = folder + "/." + number + ".tmp";
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  int fd = calls_.Open(temporary, kFlags);
+  if (fd == -ENOENT) {
+    // The first file in this directory, or somebody has taken the folder away.
+    const int made = calls_.MakeDirectory(folder);
+    if (made < 0 && made != -EEXIST) return CallFailed("making the folder " + folder, -made);
+    fd = calls_.Open(temporary, kFlags);
+  }
+  if (fd < 0) return CallFailed("creating " + temporary, -fd);
+
+  std::vector<uint64_t> sizes;
+  sizes.reserve(pieces.size());
+  for (const SpillPiece& piece : pieces) sizes.push_back(piece.bytes.size());
+  SpillLayout layout = LayOutSpillFile(sizes);
+  WrittenFile file{folder + "/" + number + ".spill", {}, layout.file_bytes};
+
+  Status status = Fill(calls_, fd, temporary, layout, pieces, options_.sync, stop);
+  // Network file systems tell of failed writes only here.
+  if (const int closed = calls_.Close(fd); closed < 0 && status.ok()) {
+    status = CallFailed("closing " + temporary, -closed);
+  }
+  if (status.ok()) {
+    const int renamed = calls_.Rename(temporary, file.path);
+    if (renamed < 0) status = CallFailed("renaming " + temporary, -renamed);
+  }
+  if (status.ok()) {
+    file.offsets = std::move(layout.offsets);
+    return file;
+  }
+  if (const Status removed = RemoveSpilled(calls_, temporary); !removed.ok()) {
+    SKYRAY_LOG(Warning) << "left behind after a failed spill: " << removed.message();
+  }
+  return status;
+}
+
+Status ReadSpilled(FileCalls& calls, const SpillPlace& place, std::span<uint8_t> into,
+                   const std::stop_token& stop) {
+  SKYRAY_CHECK(into.size() == place.record.bytes());
+  const int fd = calls.Open(place.path, O_RDONLY | O_NOFOLLOW);
+  Status status;
+  if (fd >= 0) {
+    status = ReadFrom(calls, fd, place, into, stop);
+    calls.Close(fd);  // Nothing was written: what it says has no consequence.
+  } else {
+    const bool gone = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP;
+    status = CallFailed("opening " + place.path, -fd);
+    if (gone) status = Status(ErrorCode::ObjectLost, status.message());
+  }
+  return status.ok() ? status : RestoreFailed(place, status);
+}
+
+Status RemoveSpilled(FileCalls& calls, const std::string& path) {
+  int removed = calls.Remove(path);
+  while (removed == -EINTR) removed = calls.Remove(path);
+  if (removed < 0 && removed != -ENOENT) return CallFailed("removing " + path, -removed);
+  return Status();
+}
+
+}  // namespace skyray::object_manager
