@@ -10,7 +10,7 @@ import pytest
 from tree import CPP, PYTHON, ROOT, files, name
 
 CPP_SOURCES = files(CPP, ".h", ".cc")
-CPP_TESTS = files(ROOT / "tests" / "cpp", ".h", ".cc")
+CPP_TESTS = files(ROOT / "tests" / "cpp", ".h", ".cc") + files(ROOT / "tests" / "fuzz", ".h", ".cc")
 PY_SOURCES = files(PYTHON, ".py", ".pyi")
 PY_TESTS = files(ROOT / "tests", ".py") + files(ROOT / "examples", ".py")
 EVERYTHING = CPP_SOURCES + CPP_TESTS + PY_SOURCES + PY_TESTS

@@ -69,6 +69,8 @@ class StoreServer : private ipc::ServerHandler {
   bool Exists(const ObjectId& id) const { return store_.objects().Find(id) != nullptr; }
   StoreStats Stats() const { return store_.Stats(); }
   std::string DebugState() const { return store_.DebugState(); }
+  // For those who check the store from outside.
+  const ObjectLifecycleManager& objects() const { return store_.objects(); }
 
  private:
   struct Session {
