@@ -9,6 +9,9 @@
 namespace skyray::plasma {
 namespace {
 
+// Smaller runs may hold no whole page.
+constexpr uint64_t kWarmRunBytesMin = 2 * kPageBytes;
+
 uint64_t PageBegin(uint64_t offset) { return offset / kPageBytes * kPageBytes; }
 uint64_t PageEnd(uint64_t offset) { return PageBegin(offset + kPageBytes - 1); }
 
@@ -91,7 +94,7 @@ void Allocator::Free(const Allocation& allocation) {
 std::optional<Range> Allocator::TakeColdest(uint64_t bytes_max) {
   // Large runs first: the fewest calls to the system for the most memory.
   if (const Key* warm = Largest(Warmth::Warm);
-      warm != nullptr && std::get<1>(*warm) >= 2 * kPageBytes) {
+      warm != nullptr && std::get<1>(*warm) >= kWarmRunBytesMin) {
     return TakeFrom(std::get<2>(*warm), std::get<3>(*warm), bytes_max);
   }
   while (const Key* mixed = Largest(Warmth::Mixed)) {
@@ -100,6 +103,12 @@ std::optional<Range> Allocator::TakeColdest(uint64_t bytes_max) {
     }
   }
   return std::nullopt;
+}
+
+bool Allocator::has_warm_run() const {
+  const Key* warm = Largest(Warmth::Warm);
+  return (warm != nullptr && std::get<1>(*warm) >= kWarmRunBytesMin) ||
+         Largest(Warmth::Mixed) != nullptr;
 }
 
 std::optional<Range> Allocator::TakeFrom(uint32_t index, uint64_t offset, uint64_t bytes_max) {

@@ -66,6 +66,9 @@ class Allocator {
   // if no warm run is left but small ones, of less than two pages.
   std::optional<Range> TakeColdest(uint64_t bytes_max);
 
+  // Whether TakeColdest may have something to give.
+  bool has_warm_run() const;
+
   uint64_t capacity_bytes() const { return capacity_bytes_; }
   uint64_t allocated_bytes() const { return allocated_bytes_; }
   // The largest allocation that would succeed now.

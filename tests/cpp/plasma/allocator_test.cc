@@ -258,7 +258,11 @@ TEST(AllocatorTest, ARandomWalkAgreesWithTheModelAndEndsEmpty) {
     const uint64_t choice = random() % 20;
     if (choice == 0) {
       const uint64_t bytes_max = random() % (8 * kPageBytes);
-      ASSERT_EQ(allocator.TakeColdest(bytes_max), model.TakeColdest(bytes_max)) << "step " << step;
+      const bool promised = allocator.has_warm_run();
+      const auto taken = allocator.TakeColdest(bytes_max);
+      ASSERT_EQ(taken, model.TakeColdest(bytes_max)) << "step " << step;
+      ASSERT_TRUE(promised || !taken);
+      ASSERT_TRUE(taken || !allocator.has_warm_run());
     } else if (choice < 10 || live.empty()) {
       const uint64_t bytes = random() % (random() % 4 == 0 ? 16000 : 1000);
       const auto made = allocator.Allocate(bytes);
