@@ -232,8 +232,12 @@ class CoreWorker : private GatewayHandler {
       std::function<flatbuffers::Offset<void>(flatbuffers::FlatBufferBuilder&, fb::raylet::Body&)>;
 
   CoreWorker(CoreWorkerOptions options, SessionInfo session);
-  // An object that should be in this node's store, in memory or on disk.
-  Result<ReadableValue> ReadFromStore(const ObjectId& id, int64_t deadline_ns);
+  // An object of which the nodes have copies; brings it to this one if need be.
+  Result<ReadableValue> ReadCopy(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
+                                 int64_t deadline_ns);
+  // An object that should be in this node's store, in memory or on disk. `await_seal`: its
+  // maker may be about to seal it. Errors: ObjectNotFound; ObjectLost; TimedOut.
+  Result<ReadableValue> ReadFromStore(const ObjectId& id, int64_t deadline_ns, bool await_seal);
   Status Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<StoreAccess> store);
 
   // GatewayHandler; all below with the mutex held unless said otherwise.

@@ -110,13 +110,7 @@ Result<ReadableValue> CoreWorker::ReadArgument(const ReceivedRefArg& argument) {
     const auto bytes = value->span();
     return ReadableValue{std::move(value), nullptr, bytes};
   }
-  bool local = false;
-  for (const NodeId& node : argument.nodes) local = local || node == self_.node;
-  if (!local) {
-    Status fetched = Fetch(argument.head.object, argument.nodes, argument.head.bytes, INT64_MAX);
-    if (!fetched.ok()) return fetched;
-  }
-  return ReadFromStore(argument.head.object, INT64_MAX);
+  return ReadCopy(argument.head.object, argument.nodes, argument.head.bytes, INT64_MAX);
 }
 
 void CoreWorker::BeginTask(const IncomingCall& call) {

@@ -17,6 +17,8 @@ namespace {
 constexpr int64_t kBlockedAfterNs = 1'000'000;
 // A seal that has been announced is at most this far behind.
 constexpr int64_t kSealUnderWayMs = 10'000;
+// How long a copy that others have too is waited for before it is looked for again.
+constexpr int64_t kLookMs = 100;
 
 }  // namespace
 
@@ -174,6 +176,8 @@ WaitResult CoreWorker::WaitBlocking(Lock& lock, GatewayWaiter& waiter, int64_t d
 }
 
 Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool may_wait) {
+  std::vector<NodeId> nodes;
+  uint64_t bytes = 0;
   {
     Lock lock(gateway_.mutex());
     SKYRAY_CHECK(object->state != ObjectState::Pending);
@@ -181,37 +185,51 @@ Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool
       return ReadableValue{object->value, nullptr, object->value->span()};
     }
     if (!may_wait) return Status(ErrorCode::NotFound, "");
-    if (!object->IsAt(self_.node)) {
-      const std::vector<NodeId> nodes = object->nodes;
-      const uint64_t bytes = object->store_bytes;
-      lock.unlock();
-      if (Status status = Fetch(object->id, nodes, bytes, deadline_ns); !status.ok()) return status;
-      lock.lock();
-      // Owned: the local copy is deleted with the others.
-      if (!object->IsAt(self_.node)) object->nodes.push_back(self_.node);
-    }
+    nodes = object->nodes;
+    bytes = object->store_bytes;
   }
-  return ReadFromStore(object->id, deadline_ns);
+  auto value = ReadCopy(object->id, nodes, bytes, deadline_ns);
+  if (!value) return value;
+  Lock lock(gateway_.mutex());
+  // Owned: the local copy is deleted with the others.
+  if (!object->IsAt(self_.node)) object->nodes.push_back(self_.node);
+  return value;
 }
 
-Result<ReadableValue> CoreWorker::ReadFromStore(const ObjectId& id, int64_t deadline_ns) {
-  bool seal_awaited = false;
-  for (;;) {
+Result<ReadableValue> CoreWorker::ReadCopy(const ObjectId& id, std::span<const NodeId> nodes,
+                                           uint64_t bytes, int64_t deadline_ns) {
+  const bool is_here = std::find(nodes.begin(), nodes.end(), self_.node) != nodes.end();
+  const bool is_elsewhere = nodes.size() > (is_here ? 1 : 0);
+  for (bool fetch = !is_here;; fetch = true) {
+    if (fetch) {
+      if (Status status = Fetch(id, nodes, bytes, deadline_ns); !status.ok()) return status;
+    }
+    auto value = ReadFromStore(id, deadline_ns, /*await_seal=*/!is_elsewhere);
+    if (value || value.error().code() != ErrorCode::ObjectNotFound) return value;
+    if (!is_elsewhere) {
+      return Status(ErrorCode::ObjectLost,
+                    "object " + id.Hex() +
+                        " is gone from this node's store, though nobody has deleted it; was the "
+                        "process that made it killed while it wrote it?");
+    }
+    // A copy that was evicted before it could be read is brought again.
+  }
+}
+
+Result<ReadableValue> CoreWorker::ReadFromStore(const ObjectId& id, int64_t deadline_ns,
+                                                bool await_seal) {
+  for (bool seal_awaited = false;;) {
     const int64_t left_ms = (deadline_ns - NowNs()) / 1'000'000;
     // Whoever told us of the object tells the store too, maybe a little later.
-    const int64_t wait_ms =
-        seal_awaited ? kSealUnderWayMs : std::clamp<int64_t>(left_ms, 0, kSealUnderWayMs);
+    int64_t wait_ms = std::clamp<int64_t>(left_ms, 0, kSealUnderWayMs);
+    if (seal_awaited) wait_ms = kSealUnderWayMs;
+    if (!await_seal) wait_ms = std::min(wait_ms, kLookMs);
     auto pin = store_->Get(id, wait_ms);
     if (pin) return ReadableValue{ValuePtr(), *pin, (*pin)->bytes()};
     if (pin.error().code() != ErrorCode::ObjectNotFound) return pin.error();
     const auto there = store_->Contains(id);
     if (!there) return there.error();
-    if (!*there && seal_awaited) {
-      return Status(ErrorCode::ObjectLost,
-                    "object " + id.Hex() +
-                        " is gone from this node's store, though nobody has "
-                        "deleted it; was the process that made it killed while it wrote it?");
-    }
+    if (!*there && (seal_awaited || !await_seal)) return pin.error();
     if (*there && NowNs() >= deadline_ns) {
       return Status(ErrorCode::TimedOut, "Get timed out: object " + id.Hex() +
                                              " is still being read from disk into the store");

@@ -122,6 +122,34 @@ TEST_F(CoreWorkerTasksTest, ALargeArgumentIsReadFromTheStore) {
   EXPECT_TRUE(StoreHolds(false));
 }
 
+TEST_F(CoreWorkerTasksTest, ACopyThatIsEvictedBeforeItIsReadIsFetchedAgain) {
+  ReceivedRefArg argument;
+  argument.head.object = ObjectId::FromRandom();
+  argument.nodes = {NodeId::FromRandom()};
+  std::string text;
+  std::thread reader([&] {
+    auto value = worker->ReadArgument(argument);
+    text = value ? TextOf(value->bytes) : value.error().ToString();
+  });
+  const auto reply = [&](const FakeRaylet::Received& fetch) {
+    raylet.Send(fetch.from, fetch->request_id(), Body::FetchReply,
+                [](Builder& builder) { return fbr::CreateFetchReply(builder).Union(); });
+  };
+  reply(raylet.Await(Body::Fetch));  // Pulled, and gone again before the worker looked.
+  const auto second = raylet.Await(Body::Fetch);
+  const auto client = store.Connect();
+  const ValuePtr value = TextValue("here at last");
+  const std::string_view bytes(reinterpret_cast<const char*>(value->data()), value->bytes());
+  auto room = client->Create(argument.head.object,
+                             plasma::Room(bytes.size(), worker->session().worker_id, false));
+  ASSERT_TRUE(room.has_value());
+  std::memcpy(room->data, bytes.data(), bytes.size());
+  ASSERT_TRUE(client->Seal(argument.head.object).ok());
+  reply(second);
+  reader.join();
+  EXPECT_EQ(text, "here at last");
+}
+
 TEST_F(CoreWorkerTasksTest, AFailedArgumentFailsTheTaskWithoutRunningIt) {
   Object* first = Submit();
   Object* second = Submit(0, ArgumentsOf(first));
