@@ -27,7 +27,11 @@ void Equal(const char* what, const ObjectCount& stated, const ObjectCount& count
 
 template <class Visit>
 void ForEach(const plasma::StoreServer& store, Visit visit) {
-  for (const auto& [id, object] : store.objects().objects()) visit(object);
+  const plasma::ObjectTable& table = store.objects().table();
+  for (plasma::ObjectIndex index = 0; index < table.end_index(); ++index) {
+    const LocalObject* object = table.Peek(index);
+    if (object != nullptr && object->in_memory()) visit(*object);
+  }
 }
 
 void CountIf(bool condition, const LocalObject& object, ObjectCount& count) {
@@ -66,7 +70,7 @@ void Audit(const plasma::StoreServer& store) {
   Equal("sealed in use", stats.objects.sealed_in_use, counted.sealed_in_use);
   Equal("spillable", stats.objects.spillable, counted.spillable);
   Equal("evictable", stats.objects.evictable, counted.evictable);
-  Equal("allocated bytes", stats.allocated_bytes, allocated);
+  Equal("allocated bytes", stats.allocated_bytes + stats.objects.fallback.bytes, allocated);
 }
 
 void AuditIdle(const plasma::StoreServer& store) {

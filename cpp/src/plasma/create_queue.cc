@@ -13,14 +13,14 @@ const WaitingCreate* CreateQueue::Front() const {
   return waiting_.empty() ? nullptr : &waiting_.front();
 }
 
+bool CreateQueue::EndsWith(ClientId client, uint64_t request_id) const {
+  return !waiting_.empty() && waiting_.back().client == client &&
+         waiting_.back().request_id == request_id;
+}
+
 void CreateQueue::PopFront() {
   SKYRAY_CHECK(!waiting_.empty());
   waiting_.pop_front();
-}
-
-std::optional<int64_t> CreateQueue::NextDeadline() const {
-  if (waiting_.empty()) return std::nullopt;
-  return waiting_.front().deadline_ms;
 }
 
 void CreateQueue::RemoveClient(ClientId client) {

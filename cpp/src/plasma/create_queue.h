@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <optional>
 
 #include "plasma/local_object.h"
 
@@ -18,7 +17,7 @@ struct WaitingCreate {
   ClientId client = 0;
   uint64_t request_id = 0;
   NewObject object;
-  int64_t deadline_ms = 0;  // From then on no room is an error.
+  int64_t since_ms = 0;
 };
 
 class CreateQueue {
@@ -26,10 +25,10 @@ class CreateQueue {
   void Push(WaitingCreate create);
   // Null if nobody waits.
   const WaitingCreate* Front() const;
+  // Whether the last in the queue is this one.
+  bool EndsWith(ClientId client, uint64_t request_id) const;
   // REQUIRES: somebody waits.
   void PopFront();
-  // The front's; those behind it came later and wait as long.
-  std::optional<int64_t> NextDeadline() const;
   void RemoveClient(ClientId client);
   size_t size() const { return waiting_.size(); }
 

@@ -5,21 +5,23 @@
 
 namespace skyray::plasma {
 
-void EvictionPolicy::Add(const ObjectId& id) {
-  const bool added = places_.emplace(id, by_age_.insert(by_age_.end(), id)).second;
-  SKYRAY_CHECK(added);
+void EvictionPolicy::Add(LocalObject& object) {
+  SKYRAY_CHECK(object.older == kNoObject && object.newer == kNoObject && oldest_ != object.index);
+  object.older = newest_;
+  (newest_ == kNoObject ? oldest_ : table_.at(newest_).newer) = object.index;
+  newest_ = object.index;
+  ++size_;
 }
 
-void EvictionPolicy::Remove(const ObjectId& id) {
-  const auto found = places_.find(id);
-  SKYRAY_CHECK(found != places_.end());
-  by_age_.erase(found->second);
-  places_.erase(found);
-}
-
-std::optional<ObjectId> EvictionPolicy::Oldest() const {
-  if (by_age_.empty()) return std::nullopt;
-  return by_age_.front();
+void EvictionPolicy::Remove(LocalObject& object) {
+  // Its neighbours, or the list's ends, must know of it.
+  ObjectIndex& forward = object.older == kNoObject ? oldest_ : table_.at(object.older).newer;
+  ObjectIndex& backward = object.newer == kNoObject ? newest_ : table_.at(object.newer).older;
+  SKYRAY_CHECK(forward == object.index && backward == object.index);
+  forward = object.newer;
+  backward = object.older;
+  object.older = object.newer = kNoObject;
+  --size_;
 }
 
 }  // namespace skyray::plasma

@@ -36,6 +36,18 @@ GetQueue::Filled GetQueue::OnSealed(const ObjectId& id) {
   return filled;
 }
 
+std::vector<WaitingGet> GetQueue::OnLost(const ObjectId& id, const Status& why) {
+  std::vector<WaitingGet> complete;
+  auto positions = waiting_.extract(id);
+  if (positions.empty()) return complete;
+  for (const Position& position : positions.mapped()) {
+    Entry& entry = gets_.at(position.token);
+    entry.get.losses.push_back({static_cast<uint32_t>(position.index), why});
+    if (--entry.missing == 0) complete.push_back(Take(position.token));
+  }
+  return complete;
+}
+
 std::vector<WaitingGet> GetQueue::TakeExpired(int64_t now_ms) {
   std::vector<WaitingGet> expired;
   while (!by_deadline_.empty() && by_deadline_.begin()->first <= now_ms) {
@@ -67,7 +79,7 @@ WaitingGet GetQueue::Take(Token token) {
   for (size_t index = 0; index < get.ids.size(); ++index) {
     if (get.found[index]) continue;
     const auto waiting = waiting_.find(get.ids[index]);
-    // An id that repeats was taken out with its first position.
+    // Taken out with its first position, or lost.
     if (waiting == waiting_.end()) continue;
     std::erase_if(waiting->second, [token](const Position& p) { return p.token == token; });
     if (waiting->second.empty()) waiting_.erase(waiting);

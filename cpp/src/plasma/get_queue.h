@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gets that wait for objects to be sealed, and the times at which they give up.
+// Gets that wait for objects to be sealed or restored, and the times at which
+// they give up. A get waits neither for what is there nor for what is lost.
 //
 // Threading: not thread-safe; lives on the store's loop. Ownership: values.
 // Errors: none. Times are the caller's milliseconds, on one monotonic clock.
@@ -13,15 +14,23 @@
 #include <vector>
 
 #include "common/id.h"
+#include "common/status.h"
 #include "plasma/local_object.h"
 
 namespace skyray::plasma {
+
+// Why a position of a get will not be filled.
+struct LostPosition {
+  uint32_t position = 0;
+  Status why;
+};
 
 struct WaitingGet {
   ClientId client = 0;
   uint64_t request_id = 0;
   std::vector<ObjectId> ids;  // May repeat.
   std::vector<bool> found;    // By position in `ids`.
+  std::vector<LostPosition> losses;
   std::optional<int64_t> deadline_ms;
 };
 
@@ -35,6 +44,9 @@ class GetQueue {
     std::vector<WaitingGet> complete;  // Nothing is missing there any more.
   };
   Filled OnSealed(const ObjectId& id);
+  // The object cannot be had: those who wait for it are told `why`, and wait for
+  // it no more. Returns the gets that miss nothing else.
+  std::vector<WaitingGet> OnLost(const ObjectId& id, const Status& why);
   // Those whose deadline is at or before `now_ms`, earliest first.
   std::vector<WaitingGet> TakeExpired(int64_t now_ms);
   std::optional<int64_t> NextDeadline() const;

@@ -2,6 +2,7 @@
 #include "plasma/object_lifecycle_manager.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "common/logging.h"
 
@@ -18,134 +19,289 @@ Status AlreadySealed(const ObjectId& id) {
   return Status(ErrorCode::ObjectSealed, "object " + id.Hex() + " is sealed already");
 }
 
+Status Exists(const ObjectId& id) {
+  return Status(ErrorCode::ObjectExists, "object " + id.Hex() + " exists in the store");
+}
+
+Status NotRestoring(const ObjectId& id) {
+  return Status(ErrorCode::ObjectNotFound, "object " + id.Hex() + " is not being restored");
+}
+
 Status NoRoom(const NewObject& object) {
   return Status(ErrorCode::OutOfMemory, "no room for object " + object.id.Hex() + " of " +
-                                            std::to_string(object.data_bytes) + " bytes");
+                                            std::to_string(object.total_bytes()) + " bytes");
 }
 
 std::string Bytes(uint64_t bytes) { return std::to_string(bytes) + " bytes"; }
+
+void Count(ObjectCount& total, uint64_t bytes) {
+  total.objects += 1;
+  total.bytes += bytes;
+}
+
+Allocation WholeSegment(uint32_t segment, const NewObject& object) {
+  return {segment, 0, Allocator::Rounded(object.total_bytes())};
+}
 
 }  // namespace
 
 ObjectLifecycleManager::ObjectLifecycleManager(Allocator& allocator) : allocator_(allocator) {}
 
+EvictionPolicy* ObjectLifecycleManager::ListOf(const LocalObject& object) {
+  if (object.evictable()) return &evictable_;
+  return object.spillable() ? &spillable_ : nullptr;
+}
+
 template <class Change>
 void ObjectLifecycleManager::Update(LocalObject& object, Change change) {
   stats_.Remove(object);
-  const bool was_evictable = object.evictable();
+  EvictionPolicy* before = ListOf(object);
   change(object);
   stats_.Add(object);
-  if (object.evictable() == was_evictable) return;
-  if (was_evictable) {
-    eviction_policy_.Remove(object.object.id);
-  } else {
-    eviction_policy_.Add(object.object.id);
-  }
+  EvictionPolicy* after = ListOf(object);
+  if (before == after) return;
+  if (before != nullptr) before->Remove(object);
+  if (after != nullptr) after->Add(object);
 }
 
-Result<const LocalObject*> ObjectLifecycleManager::Create(const NewObject& object) {
-  if (objects_.contains(object.id)) {
-    return Status(ErrorCode::ObjectExists, "object " + object.id.Hex() + " exists in the store");
-  }
-  const uint64_t in_the_way = allocator_.allocated_bytes() - stats().evictable.bytes;
-  // Nothing is evicted for a create that evicting everything would not help.
-  if (Allocator::Rounded(object.data_bytes) > allocator_.capacity_bytes() - in_the_way) {
-    return NoRoom(object);
-  }
-  auto allocation = allocator_.Allocate(object.data_bytes);
-  while (!allocation) {
-    const auto victim = eviction_policy_.Oldest();
-    if (!victim) return NoRoom(object);
-    Free(objects_.find(*victim));
-    allocation = allocator_.Allocate(object.data_bytes);
-  }
-  LocalObject& created = objects_[object.id];
-  created.object = object;
-  created.allocation = *allocation;
+Result<const LocalObject*> ObjectLifecycleManager::Create(const NewObject& object, int64_t now_ms) {
+  if (table_.Find(object.id) != nullptr) return Exists(object.id);
+  const auto allocation = MakeRoom(object.total_bytes());
+  if (!allocation) return NoRoom(object);
+  return Insert(object, *allocation, now_ms);
+}
+
+Result<const LocalObject*> ObjectLifecycleManager::CreateInFallback(const NewObject& object,
+                                                                    uint32_t segment,
+                                                                    int64_t now_ms) {
+  if (table_.Find(object.id) != nullptr) return Exists(object.id);
+  return Insert(object, WholeSegment(segment, object), now_ms);
+}
+
+const LocalObject* ObjectLifecycleManager::Insert(const NewObject& object,
+                                                  const Allocation& allocation, int64_t now_ms) {
+  LocalObject& created = table_.Insert(object);
+  created.allocation = allocation;
+  created.created_ms = now_ms;
   stats_.Add(created);
-  by_owner_[object.owner].insert(object.id);
+  Count(totals_.created, allocation.bytes);
+  Owned& owned = owners_[object.owner];
+  created.owner_next = owned.first;
+  if (owned.first != kNoObject) table_.at(owned.first).owner_previous = created.index;
+  owned.first = created.index;
+  owned.objects += 1;
+  CountFor(created, true);
   return &created;
 }
 
-Result<const LocalObject*> ObjectLifecycleManager::Seal(const ObjectId& id) {
-  const auto found = objects_.find(id);
-  if (found == objects_.end()) return NotFound(id);
-  if (found->second.sealed()) return AlreadySealed(id);
-  Update(found->second, [](LocalObject& object) { object.state = ObjectState::Sealed; });
-  return &found->second;
+std::optional<Allocation> ObjectLifecycleManager::MakeRoom(uint64_t total_bytes) {
+  const uint64_t evictable = stats().evictable.bytes - stats().fallback_evictable.bytes;
+  const uint64_t in_the_way = allocator_.allocated_bytes() - evictable;
+  // Nothing is evicted for a create that evicting everything would not help.
+  if (Allocator::Rounded(total_bytes) > allocator_.capacity_bytes() - in_the_way) {
+    return std::nullopt;
+  }
+  auto allocation = allocator_.Allocate(total_bytes);
+  while (!allocation) {
+    LocalObject* victim = evictable_.Oldest();
+    if (victim == nullptr) return std::nullopt;
+    EvictOne(*victim);
+    allocation = allocator_.Allocate(total_bytes);
+  }
+  return allocation;
+}
+
+Result<const LocalObject*> ObjectLifecycleManager::Seal(const ObjectId& id, int64_t now_ms) {
+  LocalObject* object = table_.Find(id);
+  if (object == nullptr) return NotFound(id);
+  if (object->sealed()) return AlreadySealed(id);
+  if (!object->in_memory()) {
+    return Status(ErrorCode::ObjectNotSealed, "object " + id.Hex() + " has no memory yet");
+  }
+  const bool restored = object->state == ObjectState::Restoring;
+  if (restored) Count(totals_.restored, object->allocation.bytes);
+  Update(*object, [&](LocalObject& sealed) {
+    sealed.state = ObjectState::Sealed;
+    if (restored) {
+      sealed.object.source = ObjectSource::Storage;
+    } else {
+      constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
+      sealed.construct_ms =
+          static_cast<uint32_t>(std::clamp<int64_t>(now_ms - sealed.created_ms, 0, kMost));
+    }
+  });
+  return object;
 }
 
 Status ObjectLifecycleManager::Abort(const ObjectId& id) {
-  const auto found = objects_.find(id);
-  if (found == objects_.end()) return NotFound(id);
-  if (found->second.sealed()) return AlreadySealed(id);
-  Free(found);
+  LocalObject* object = table_.Find(id);
+  if (object == nullptr) return NotFound(id);
+  if (object->state != ObjectState::Created) return AlreadySealed(id);
+  Free(*object);
   return Status();
 }
 
 Status ObjectLifecycleManager::Delete(const ObjectId& id) {
-  const auto found = objects_.find(id);
-  if (found == objects_.end()) return NotFound(id);
-  if (found->second.references == 0) {
-    Free(found);
+  LocalObject* object = table_.Find(id);
+  if (object == nullptr) return NotFound(id);
+  if (object->references == 0) {
+    Free(*object);
   } else {
-    found->second.delete_when_released = true;
+    object->delete_when_released = true;
   }
   return Status();
 }
 
 void ObjectLifecycleManager::DeleteOwnedBy(const WorkerId& owner) {
-  const auto found = by_owner_.find(owner);
-  if (found == by_owner_.end()) return;
-  // A copy: freeing an object takes it out of the set.
-  const std::vector<ObjectId> owned(found->second.begin(), found->second.end());
-  for (const ObjectId& id : owned) {
-    const Status status = Delete(id);
-    SKYRAY_CHECK(status.ok());
+  const auto found = owners_.find(owner);
+  ObjectIndex at = found == owners_.end() ? kNoObject : found->second.first;
+  while (at != kNoObject) {
+    LocalObject& object = table_.at(at);
+    at = object.owner_next;
+    if (object.references == 0) {
+      Free(object);
+    } else {
+      object.delete_when_released = true;
+    }
   }
 }
 
-void ObjectLifecycleManager::AddReference(const ObjectId& id) {
-  const auto found = objects_.find(id);
-  SKYRAY_CHECK(found != objects_.end());
-  Update(found->second, [](LocalObject& object) { ++object.references; });
+void ObjectLifecycleManager::AddReference(ObjectIndex object) {
+  Update(table_.at(object), [](LocalObject& used) { ++used.references; });
 }
 
-void ObjectLifecycleManager::RemoveReference(const ObjectId& id) {
-  const auto found = objects_.find(id);
-  SKYRAY_CHECK(found != objects_.end() && found->second.references > 0);
-  Update(found->second, [](LocalObject& object) { --object.references; });
-  if (found->second.references == 0 && found->second.delete_when_released) Free(found);
+void ObjectLifecycleManager::RemoveReference(ObjectIndex object) {
+  LocalObject& released = table_.at(object);
+  SKYRAY_CHECK(released.index == object && released.references > 0);
+  Update(released, [](LocalObject& used) { --used.references; });
+  if (released.references == 0 && released.delete_when_released) Free(released);
 }
 
-const LocalObject* ObjectLifecycleManager::Find(const ObjectId& id) const {
-  const auto found = objects_.find(id);
-  return found == objects_.end() ? nullptr : &found->second;
+uint64_t ObjectLifecycleManager::Evict(uint64_t bytes) {
+  uint64_t evicted = 0;
+  while (evicted < bytes) {
+    LocalObject* victim = evictable_.Oldest();
+    if (victim == nullptr) break;
+    evicted += victim->allocation.bytes;
+    EvictOne(*victim);
+  }
+  return evicted;
 }
 
-bool ObjectLifecycleManager::CouldEverFit(uint64_t data_bytes) const {
+std::vector<const LocalObject*> ObjectLifecycleManager::TakeSpillable(uint64_t bytes_min,
+                                                                      size_t objects_max) {
+  std::vector<const LocalObject*> taken;
+  uint64_t bytes = 0;
+  while (bytes < bytes_min && taken.size() < objects_max) {
+    LocalObject* oldest = spillable_.Oldest();
+    if (oldest == nullptr) break;
+    bytes += oldest->allocation.bytes;
+    Update(*oldest, [](LocalObject& object) {
+      object.spilling = true;
+      ++object.references;
+    });
+    taken.push_back(oldest);
+  }
+  return taken;
+}
+
+bool ObjectLifecycleManager::SpillDone(const ObjectId& id) {
+  LocalObject* object = table_.Find(id);
+  if (object == nullptr || !object->spilling) return false;
+  Count(totals_.spilled, object->allocation.bytes);
+  Update(*object, [](LocalObject& spilled) {
+    spilled.spilling = false;
+    spilled.stored = true;
+  });
+  RemoveReference(object->index);
+  return true;
+}
+
+bool ObjectLifecycleManager::SpillFailed(const ObjectId& id) {
+  LocalObject* object = table_.Find(id);
+  if (object == nullptr || !object->spilling) return false;
+  object->spilling = false;
+  RemoveReference(object->index);
+  return true;
+}
+
+void ObjectLifecycleManager::BeginRestore(ObjectIndex object) {
+  LocalObject& wanted = table_.at(object);
+  SKYRAY_CHECK(wanted.state == ObjectState::Spilled && wanted.references == 0);
+  wanted.state = ObjectState::Restoring;
+  wanted.references = 1;
+}
+
+LocalObject* ObjectLifecycleManager::FindRestoring(const ObjectId& id) {
+  LocalObject* object = table_.Find(id);
+  return object == nullptr || object->state != ObjectState::Restoring ? nullptr : object;
+}
+
+Result<const LocalObject*> ObjectLifecycleManager::GiveMemory(const ObjectId& id) {
+  LocalObject* object = FindRestoring(id);
+  if (object == nullptr || object->in_memory()) return NotRestoring(id);
+  // What is evicted for it has memory, and so is another object.
+  const auto allocation = MakeRoom(object->object.total_bytes());
+  if (!allocation) return NoRoom(object->object);
+  Update(*object, [&](LocalObject& restored) { restored.allocation = *allocation; });
+  CountFor(*object, true);
+  return object;
+}
+
+Result<const LocalObject*> ObjectLifecycleManager::GiveFallback(const ObjectId& id,
+                                                                uint32_t segment) {
+  LocalObject* object = FindRestoring(id);
+  if (object == nullptr || object->in_memory()) return NotRestoring(id);
+  Update(*object, [&](LocalObject& restored) {
+    restored.allocation = WholeSegment(segment, restored.object);
+  });
+  CountFor(*object, true);
+  return object;
+}
+
+bool ObjectLifecycleManager::GiveUpRestore(const ObjectId& id) {
+  LocalObject* object = FindRestoring(id);
+  if (object == nullptr) return false;
+  if (object->in_memory()) Unload(*object);
+  object->state = ObjectState::Spilled;
+  object->references = 0;
+  if (object->delete_when_released) Free(*object);
+  return true;
+}
+
+bool ObjectLifecycleManager::Lose(const ObjectId& id) {
+  LocalObject* object = table_.Find(id);
+  if (object == nullptr) return false;
+  if (object->state != ObjectState::Restoring && object->state != ObjectState::Spilled) {
+    return false;
+  }
+  Free(*object);
+  return true;
+}
+
+bool ObjectLifecycleManager::CouldEverFit(uint64_t total_bytes) const {
   // Primary copies nobody reads stay until their owners delete them, which may
   // be in the owners' sockets already; what is larger than the store never fits.
-  return Allocator::Rounded(data_bytes) <= allocator_.capacity_bytes();
+  return Allocator::Rounded(total_bytes) <= allocator_.capacity_bytes();
 }
 
 std::string ObjectLifecycleManager::DescribeUse() const {
-  std::unordered_map<WorkerId, ObjectCount> by_owner;
-  for (const auto& [id, object] : objects_) {
-    ObjectCount& count = by_owner[object.object.owner];
-    count.objects += 1;
-    count.bytes += object.allocation.bytes;
-  }
-  std::vector<std::pair<WorkerId, ObjectCount>> holders(by_owner.begin(), by_owner.end());
-  std::sort(holders.begin(), holders.end(),
-            [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  std::vector<std::pair<WorkerId, ObjectCount>> holders;
+  holders.reserve(owners_.size());
+  for (const auto& [owner, owned] : owners_) holders.emplace_back(owner, owned.in_memory);
+  const size_t named = std::min(holders.size(), kHoldersNamedMax);
+  std::partial_sort(holders.begin(), holders.begin() + static_cast<ptrdiff_t>(named), holders.end(),
+                    [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
   std::string text = "the store holds " + Bytes(allocator_.allocated_bytes()) + " of " +
                      Bytes(allocator_.capacity_bytes()) + " (" + Bytes(stats().in_use.bytes) +
                      " in use, " + Bytes(stats().spillable.bytes) + " primary, " +
                      Bytes(stats().evictable.bytes) + " evictable; largest free range " +
                      Bytes(allocator_.largest_free_bytes()) + ")";
-  if (!holders.empty()) text += "; largest holders:";
-  for (size_t i = 0; i < std::min(holders.size(), kHoldersNamedMax); ++i) {
+  if (stats().fallback.objects > 0) {
+    text += " and " + Bytes(stats().fallback.bytes) + " of fallback memory on disk";
+  }
+  if (named > 0) text += "; largest holders:";
+  for (size_t i = 0; i < named; ++i) {
     text += (i == 0 ? " worker " : ", worker ") + holders[i].first.Hex().substr(0, 16) + " with " +
             Bytes(holders[i].second.bytes) + " in " + std::to_string(holders[i].second.objects) +
             " objects";
@@ -153,18 +309,60 @@ std::string ObjectLifecycleManager::DescribeUse() const {
   return text;
 }
 
-std::vector<NewObject> ObjectLifecycleManager::TakeFreed() { return std::exchange(freed_, {}); }
+void ObjectLifecycleManager::EvictOne(LocalObject& object) {
+  Count(totals_.evicted, object.allocation.bytes);
+  if (object.stored) {
+    Unload(object);
+  } else {
+    Free(object);
+  }
+}
 
-void ObjectLifecycleManager::Free(Table::iterator found) {
-  const LocalObject& object = found->second;
+// Takes its memory away; it is only on disk from then on.
+void ObjectLifecycleManager::Unload(LocalObject& object) {
+  FreeMemory(object);
+  CountFor(object, false);
+  Update(object, [](LocalObject& spilled) {
+    spilled.allocation = {};
+    if (spilled.sealed()) spilled.state = ObjectState::Spilled;
+  });
+}
+
+void ObjectLifecycleManager::FreeMemory(const LocalObject& object) {
+  if (object.in_fallback()) {
+    emptied_.push_back(object.allocation.segment);
+  } else {
+    allocator_.Free(object.allocation);
+  }
+}
+
+void ObjectLifecycleManager::Free(LocalObject& object) {
   stats_.Remove(object);
-  if (object.evictable()) eviction_policy_.Remove(object.object.id);
-  const auto owned = by_owner_.find(object.object.owner);
-  owned->second.erase(object.object.id);
-  if (owned->second.empty()) by_owner_.erase(owned);
-  allocator_.Free(object.allocation);
-  if (object.sealed()) freed_.push_back(object.object);
-  objects_.erase(found);
+  if (EvictionPolicy* list = ListOf(object)) list->Remove(object);
+  if (object.in_memory()) {
+    FreeMemory(object);
+    CountFor(object, false);
+  }
+  const auto owned = owners_.find(object.object.owner);
+  if (object.owner_previous == kNoObject) {
+    owned->second.first = object.owner_next;
+  } else {
+    table_.at(object.owner_previous).owner_next = object.owner_next;
+  }
+  if (object.owner_next != kNoObject) {
+    table_.at(object.owner_next).owner_previous = object.owner_previous;
+  }
+  if (--owned->second.objects == 0) owners_.erase(owned);
+  // Of one that was never sealed nobody has heard.
+  if (object.state != ObjectState::Created) freed_.push_back({object.object, object.stored});
+  table_.Erase(object.index);
+}
+
+void ObjectLifecycleManager::CountFor(const LocalObject& object, bool in_memory) {
+  ObjectCount& count = owners_.at(object.object.owner).in_memory;
+  const uint64_t bytes = object.allocation.bytes;
+  count.objects += in_memory ? 1 : uint64_t(-1);
+  count.bytes += in_memory ? bytes : -bytes;
 }
 
 }  // namespace skyray::plasma

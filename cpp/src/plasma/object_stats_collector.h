@@ -19,15 +19,20 @@ struct ObjectCount {
   friend bool operator==(const ObjectCount&, const ObjectCount&) = default;
 };
 
-// Each object is in `all`, and in exactly one of unsealed, sealed_in_use,
-// spillable and evictable; `in_use` is what has references, sealed or not.
+// Each object is in `spilled` or in `all`, and of those in exactly one of
+// unsealed, sealed_in_use, spillable, evictable and stranded. The last three
+// are counted across: `in_use` is what has references, sealed or not.
 struct ObjectStats {
-  ObjectCount all;
-  ObjectCount in_use;
+  ObjectCount all;  // In memory.
   ObjectCount unsealed;
   ObjectCount sealed_in_use;
   ObjectCount spillable;  // Primary, nobody reads it.
-  ObjectCount evictable;  // Not primary, nobody reads it.
+  ObjectCount evictable;  // Not primary or stored, nobody reads it.
+  ObjectCount stranded;   // Primary, nobody reads it, but it is in fallback memory.
+  ObjectCount spilled;    // On disk only.
+  ObjectCount in_use;
+  ObjectCount fallback;  // In fallback memory.
+  ObjectCount fallback_evictable;
   friend bool operator==(const ObjectStats&, const ObjectStats&) = default;
 };
 

@@ -12,78 +12,64 @@ namespace {
 constexpr size_t kDeadOwnersRemembered = 65536;
 constexpr int64_t kTimeoutMsMax = int64_t{366} * 24 * 3600 * 1000;
 
-ObjectPlace PlaceOf(const LocalObject& object) {
-  return {object.allocation.segment, object.allocation.offset, object.object.data_bytes};
-}
-
-Status TooManyCreates() {
-  return Status(ErrorCode::OutOfMemory,
-                std::to_string(kWaitingCreatesMax) + " creates wait for room in the store already");
-}
-
 }  // namespace
 
-ObjectStore::ObjectStore(const std::vector<uint64_t>& segment_bytes, int64_t create_grace_ms)
-    : allocator_(segment_bytes), objects_(allocator_), create_grace_ms_(create_grace_ms) {}
+ObjectStore::ObjectStore(CoreOptions options)
+    : options_(std::move(options)), allocator_(options_.segment_bytes), objects_(allocator_) {}
 
-ClientId ObjectStore::AddClient() {
-  clients_.emplace(next_client_, Client());
+ClientId ObjectStore::AddClient(bool asks_again) {
+  clients_[next_client_].asks_again = asks_again;
   return next_client_++;
 }
 
 Outcome ObjectStore::RemoveClient(ClientId client, int64_t now_ms) {
   gets_.RemoveClient(client);
   creates_.RemoveClient(client);
+  unfinished_.RemoveClient(client);
   auto gone = clients_.extract(client);
   SKYRAY_CHECK(!gone.empty());
-  Client& state = gone.mapped();
-  for (const ObjectId& id : state.creating) {
-    state.references.erase(id);
-    const Status status = objects_.Abort(id);
-    SKYRAY_CHECK(status.ok());
-  }
-  for (const auto& [id, count] : state.references) {
-    for (uint32_t i = 0; i < count; ++i) objects_.RemoveReference(id);
-  }
-  return Finish(now_ms);
-}
-
-Outcome ObjectStore::Create(ClientId client, uint64_t request_id, const NewObject& object,
-                            int64_t now_ms) {
-  if (creates_.size() >= kWaitingCreatesMax) {
-    outcome_.created.push_back({client, request_id, TooManyCreates()});
-  } else {
-    creates_.Push({client, request_id, object, now_ms + create_grace_ms_});
+  for (const auto& [index, reference] : gone.mapped().references) {
+    if (reference.creating) {
+      const Status status = objects_.Abort(objects_.table().at(index).object.id);
+      SKYRAY_CHECK(status.ok());
+      continue;
+    }
+    for (uint32_t i = 0; i < reference.count; ++i) objects_.RemoveReference(index);
   }
   return Finish(now_ms);
 }
 
-Outcome ObjectStore::Seal(ClientId client, const ObjectId& id, int64_t now_ms) {
+Outcome ObjectStore::Seal(ClientId client, const ObjectId& id, bool keep_reference,
+                          int64_t now_ms) {
   Client& creator = clients_.at(client);
-  if (creator.creating.erase(id) == 0) {
+  const LocalObject* object = FindCreating(creator, id);
+  if (object == nullptr) {
     ++ignored_requests_total_;
     return Finish(now_ms);
   }
-  const auto sealed = objects_.Seal(id);
+  const auto sealed = objects_.Seal(id, now_ms);
   SKYRAY_CHECK(sealed.has_value());
-  outcome_.events.push_back({StoreEvent::Kind::Added, (*sealed)->object});
+  creator.references.at(object->index).creating = false;
+  outcome_.events.push_back({StoreEvent::Kind::Added, object->object, false, 0});
   // Those who waited refer to it before its creator lets go.
-  const GetQueue::Filled filled = gets_.OnSealed(id);
-  for (const ClientId finder : filled.finders) {
-    objects_.AddReference(id);
-    ++clients_.at(finder).references[id];
-  }
-  for (const WaitingGet& get : filled.complete) AnswerGet(get);
-  DropReference(creator, id);
+  FillGets(*object);
+  if (!keep_reference) DropReference(client, *object);
   return Finish(now_ms);
+}
+
+void ObjectStore::FillGets(const LocalObject& object) {
+  const GetQueue::Filled filled = gets_.OnSealed(object.object.id);
+  for (const ClientId finder : filled.finders) AddReference(clients_.at(finder), object);
+  for (const WaitingGet& get : filled.complete) AnswerGet(get);
 }
 
 Outcome ObjectStore::Abort(ClientId client, const ObjectId& id, int64_t now_ms) {
   Client& creator = clients_.at(client);
-  if (creator.creating.erase(id) == 0) {
+  const LocalObject* object = FindCreating(creator, id);
+  if (object == nullptr) {
     ++ignored_requests_total_;
   } else {
-    creator.references.erase(id);
+    creator.references.erase(object->index);
     const Status status = objects_.Abort(id);
     SKYRAY_CHECK(status.ok());
   }
@@ -96,6 +82,7 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
   get.client = client;
   get.request_id = request_id;
   get.found.resize(ids.size());
+  Client& state = clients_.at(client);
   size_t missing = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     const LocalObject* object = objects_.Find(ids[i]);
@@ -104,8 +91,7 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
       continue;
     }
     get.found[i] = true;
-    objects_.AddReference(ids[i]);
-    ++clients_.at(client).references[ids[i]];
+    AddReference(state, *object);
   }
   get.ids = std::move(ids);
   if (missing == 0 || timeout_ms == 0 || gets_.CountOf(client) >= kWaitingGetsPerClientMax) {
@@ -118,13 +104,15 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
 }
 
 Outcome ObjectStore::Release(ClientId client, const ObjectId& id, int64_t now_ms) {
-  Client& state = clients_.at(client);
+  const LocalObject* object = objects_.Find(id);
+  const Client& state = clients_.at(client);
+  const auto found =
+      object == nullptr ? state.references.end() : state.references.find(object->index);
   // The creator's own reference goes with Seal or Abort, and not before.
-  const auto found = state.references.find(id);
-  if (found == state.references.end() || state.creating.contains(id)) {
+  if (found == state.references.end() || found->second.creating) {
     ++ignored_requests_total_;
   } else {
-    DropReference(state, id);
+    DropReference(client, *object);
   }
   return Finish(now_ms);
 }
@@ -134,6 +122,11 @@ Outcome ObjectStore::Delete(std::span<const ObjectId> ids, int64_t now_ms) {
     // One that is gone already was evicted, or deleted for its dead owner.
     if (!objects_.Delete(id).ok()) ++ignored_requests_total_;
   }
+  return Finish(now_ms);
+}
+
+Outcome ObjectStore::Evict(uint64_t bytes, int64_t now_ms) {
+  outcome_.evicted_bytes = objects_.Evict(bytes);
   return Finish(now_ms);
 }
 
@@ -147,68 +140,28 @@ Outcome ObjectStore::OwnerDied(const WorkerId& owner, int64_t now_ms) {
   return Finish(now_ms);
 }
 
-Outcome ObjectStore::Tick(int64_t now_ms) {
-  for (const WaitingGet& get : gets_.TakeExpired(now_ms)) AnswerGet(get);
-  return Finish(now_ms);
-}
-
-std::optional<int64_t> ObjectStore::NextDeadline() const {
-  const auto get = gets_.NextDeadline();
-  const auto create = creates_.NextDeadline();
-  if (!get) return create;
-  return create ? std::min(*get, *create) : *get;
-}
-
-bool ObjectStore::Contains(const ObjectId& id) const {
+const LocalObject* ObjectStore::FindCreating(const Client& client, const ObjectId& id) const {
   const LocalObject* object = objects_.Find(id);
-  return object != nullptr && object->sealed();
+  if (object == nullptr) return nullptr;
+  const auto found = client.references.find(object->index);
+  return found != client.references.end() && found->second.creating ? object : nullptr;
 }
 
-StoreStats ObjectStore::Stats() const {
-  StoreStats stats;
-  stats.capacity_bytes = allocator_.capacity_bytes();
-  stats.allocated_bytes = allocator_.allocated_bytes();
-  stats.touched_bytes = allocator_.touched_bytes();
-  stats.clients = clients_.size();
-  stats.waiting_gets = gets_.size();
-  stats.waiting_creates = creates_.size();
-  stats.ignored_requests_total = ignored_requests_total_;
-  stats.objects = objects_.stats();
-  return stats;
+void ObjectStore::AddReference(Client& client, const LocalObject& object) {
+  objects_.AddReference(object.index);
+  ++client.references[object.index].count;
 }
 
-std::string ObjectStore::DebugState() const {
-  const StoreStats stats = Stats();
-  std::string text = objects_.DescribeUse() + "\n";
-  const auto line = [&text](const char* name, uint64_t value, const char* unit = "") {
-    text += std::string(name) + ": " + std::to_string(value) + unit + "\n";
-  };
-  const auto count = [&text](const char* name, const ObjectCount& value) {
-    text += std::string(name) + ": " + std::to_string(value.objects) + " objects, " +
-            std::to_string(value.bytes) + " bytes\n";
-  };
-  count("all", stats.objects.all);
-  count("unsealed", stats.objects.unsealed);
-  count("in use", stats.objects.in_use);
-  count("spillable", stats.objects.spillable);
-  count("evictable", stats.objects.evictable);
-  line("memory touched", stats.touched_bytes, " bytes");
-  line("clients", stats.clients);
-  line("waiting gets", stats.waiting_gets);
-  line("waiting creates", stats.waiting_creates);
-  line("requests that made no sense", stats.ignored_requests_total);
-  return text;
-}
-
-void ObjectStore::DropReference(Client& client, const ObjectId& id) {
-  const auto found = client.references.find(id);
-  SKYRAY_CHECK(found != client.references.end());
-  if (--found->second == 0) client.references.erase(found);
-  objects_.RemoveReference(id);
+void ObjectStore::DropReference(ClientId client, const LocalObject& object) {
+  auto& references = clients_.at(client).references;
+  const auto found = references.find(object.index);
+  SKYRAY_CHECK(found != references.end());
+  if (--found->second.count == 0) references.erase(found);
+  objects_.RemoveReference(object.index);
 }
 
 void ObjectStore::AnswerGet(const WaitingGet& get) {
-  GetDone done{get.client, get.request_id, {}};
+  GetDone done{get.client, get.request_id, {}, get.losses};
   done.places.reserve(get.ids.size());
   for (size_t i = 0; i < get.ids.size(); ++i) {
     // Referred to since it was found, unless the client has released it itself.
@@ -222,45 +175,10 @@ void ObjectStore::AnswerGet(const WaitingGet& get) {
   outcome_.got.push_back(std::move(done));
 }
 
-std::optional<Result<ObjectPlace>> ObjectStore::TryCreate(const WaitingCreate& create,
-                                                          int64_t now_ms) {
-  if (dead_owners_.contains(create.object.owner)) {
-    return Status(ErrorCode::OwnerDied, "the owner of object " + create.object.id.Hex() +
-                                            ", worker " + create.object.owner.Hex() +
-                                            ", has ended; nobody can refer to it any more");
-  }
-  const auto created = objects_.Create(create.object);
-  if (created.has_value()) {
-    Client& client = clients_.at(create.client);
-    ++client.references[create.object.id];
-    client.creating.insert(create.object.id);
-    return PlaceOf(**created);
-  }
-  if (created.error().code() != ErrorCode::OutOfMemory) return created.error();
-  const bool hopeless = !objects_.CouldEverFit(create.object.data_bytes);
-  if (!hopeless && now_ms < create.deadline_ms) return std::nullopt;
-  const char* advice = hopeless
-                           ? "; an object can be no larger than the store: start it with more "
-                             "memory (object_store_memory)"
-                           : "; let go of references to large objects, or start the store with "
-                             "more memory (object_store_memory)";
-  return Status(ErrorCode::OutOfMemory,
-                created.error().message() + ": " + objects_.DescribeUse() + advice);
-}
-
-void ObjectStore::ServeCreates(int64_t now_ms) {
-  while (const WaitingCreate* create = creates_.Front()) {
-    auto result = TryCreate(*create, now_ms);
-    if (!result) return;
-    outcome_.created.push_back({create->client, create->request_id, std::move(*result)});
-    creates_.PopFront();
-  }
-}
-
 Outcome ObjectStore::Finish(int64_t now_ms) {
   ServeCreates(now_ms);
-  for (const NewObject& object : objects_.TakeFreed()) {
-    outcome_.events.push_back({StoreEvent::Kind::Deleted, object});
+  for (const ObjectLifecycleManager::Freed& freed : objects_.TakeFreed()) {
+    outcome_.events.push_back({StoreEvent::Kind::Deleted, freed.object, freed.stored, 0});
   }
   return std::exchange(outcome_, {});
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store without its sockets: clients, what each refers to, and the queues.
 // Each call returns an Outcome: the replies that became ready, of this client
-// and of others, and what the raylet should hear.
+// and of others, what the raylet should hear, and what its shell must do.
 //
 // Threading:  lives on the store's loop; not thread-safe.
 // Ownership:  owns every object and every client's references.
@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,6 +27,7 @@
 #include "plasma/get_queue.h"
 #include "plasma/local_object.h"
 #include "plasma/object_lifecycle_manager.h"
+#include "plasma/unfinished_creates.h"
 
 namespace skyray::plasma {
 
@@ -33,54 +35,92 @@ struct CreateDone {
   ClientId client;
   uint64_t request_id;
   Result<ObjectPlace> place;
+  bool unfinished = false;  // Nothing yet; the client asks again.
 };
 
 struct GetDone {
   ClientId client;
   uint64_t request_id;
   std::vector<std::optional<ObjectPlace>> places;  // In the order asked for.
+  std::vector<LostPosition> losses;
+};
+
+struct FallbackWanted {
+  uint32_t segment;
+  uint64_t bytes;
+};
+
+// `client` refers to nothing in `segment` any more, and has dropped its descriptor.
+struct ForgottenSegment {
+  ClientId client;
+  uint32_t segment;
 };
 
 struct Outcome {
   std::vector<CreateDone> created;
   std::vector<GetDone> got;
   std::vector<StoreEvent> events;
+  // Fallback segments to be made, each answered with FallbackMade in the same step.
+  std::vector<FallbackWanted> fallback_wanted;
+  std::vector<uint32_t> emptied;  // Fallback segments that may go.
+  std::vector<ForgottenSegment> forgotten;
+  uint64_t evicted_bytes = 0;  // By Evict.
 };
 
 struct StoreStats {
   uint64_t capacity_bytes = 0;
   uint64_t allocated_bytes = 0;
   uint64_t touched_bytes = 0;
+  uint64_t largest_free_bytes = 0;
   size_t clients = 0;
   size_t waiting_gets = 0;
   size_t waiting_creates = 0;
   uint64_t ignored_requests_total = 0;
   ObjectStats objects;
+  ObjectTotals totals;
 };
 
 constexpr size_t kWaitingCreatesMax = 4096;
 // Gets of a client that has more than this waiting do not wait.
 constexpr size_t kWaitingGetsPerClientMax = 1024;
+constexpr size_t kListObjectsMax = 8192;
+// A spill that has not come to an end for so long holds nobody back any more.
+constexpr int64_t kSpillStalledMs = 8000;
+
+struct CoreOptions {
+  std::vector<uint64_t> segment_bytes;
+  int64_t create_grace_ms = 2000;
+  int64_t full_delay_ms = 10;
+  double spill_threshold = 0.8;
+  bool spilling = false;  // Somebody answers SpaceWanted.
+  bool fallback = false;  // Somebody answers FallbackWanted.
+};
 
 class ObjectStore {
  public:
-  // A create that finds no room waits up to `create_grace_ms` for some.
-  ObjectStore(const std::vector<uint64_t>& segment_bytes, int64_t create_grace_ms);
+  explicit ObjectStore(CoreOptions options);
 
-  ClientId AddClient();
+  // One that does not ask again hears of a create when it has ended.
+  ClientId AddClient(bool asks_again = false);
   // Drops its references, aborts what it never sealed.
   Outcome RemoveClient(ClientId client, int64_t now_ms);
 
-  Outcome Create(ClientId client, uint64_t request_id, const NewObject& object, int64_t now_ms);
-  Outcome Seal(ClientId client, const ObjectId& id, int64_t now_ms);
+  Outcome Create(ClientId client, uint64_t request_id, const NewObject& object,
+                 bool try_immediately, int64_t now_ms);
+  // What came of its unfinished create, within `wait_ms`.
+  Outcome CreateRetry(ClientId client, uint64_t request_id, uint64_t create_request_id,
+                      uint64_t wait_ms, int64_t now_ms);
+  Outcome Seal(ClientId client, const ObjectId& id, bool keep_reference, int64_t now_ms);
   Outcome Abort(ClientId client, const ObjectId& id, int64_t now_ms);
   // `timeout_ms` < 0: no limit; 0: answered at once.
   Outcome Get(ClientId client, uint64_t request_id, std::vector<ObjectId> ids, int64_t timeout_ms,
               int64_t now_ms);
   Outcome Release(ClientId client, const ObjectId& id, int64_t now_ms);
   Outcome Delete(std::span<const ObjectId> ids, int64_t now_ms);
+  Outcome Evict(uint64_t bytes, int64_t now_ms);
   // Deletes what `owner` owns, now and whenever it is sealed later.
   Outcome OwnerDied(const WorkerId& owner, int64_t now_ms);
+
   // Answers what has waited long enough.
   Outcome Tick(int64_t now_ms);
   // When Tick has something to do.
@@ -89,26 +129,47 @@ class ObjectStore {
   bool Contains(const ObjectId& id) const;
   StoreStats Stats() const;
   std::string DebugState() const;
+  // A part of what is there. `next` is 0 at the end.
+  struct Page {
+    std::vector<const LocalObject*> objects;
+    uint64_t next = 0;
+  };
+  Page List(uint64_t cursor, size_t objects_max) const;
   const ObjectLifecycleManager& objects() const { return objects_; }
 
  private:
-  struct Client {
-    std::unordered_map<ObjectId, uint32_t> references;
-    std::unordered_set<ObjectId> creating;  // Each is one of the references.
+  struct Reference {
+    uint32_t count = 0;
+    bool creating = false;  // Its one reference is the creator's.
   };
-  void DropReference(Client& client, const ObjectId& id);
+  struct Client {
+    bool asks_again = false;
+    std::unordered_map<ObjectIndex, Reference> references;
+  };
+  // The reference of a creator; null if `client` does not create `id`.
+  const LocalObject* FindCreating(const Client& client, const ObjectId& id) const;
+  void AddReference(Client& client, const LocalObject& object);
+  void DropReference(ClientId client, const LocalObject& object);
   void AnswerGet(const WaitingGet& get);
+  // Those who waited for what has been sealed refer to it, and are answered.
+  void FillGets(const LocalObject& object);
+
+  std::optional<Status> Refusal(const WaitingCreate& create) const;
+  Result<ObjectPlace> Attempt(const WaitingCreate& create, int64_t now_ms);
+  Result<ObjectPlace> Begun(const WaitingCreate& create, const Result<const LocalObject*>& object);
+  void EndCreate(const WaitingCreate& create, Result<ObjectPlace> result);
   void ServeCreates(int64_t now_ms);
-  // Null if it has to wait.
-  std::optional<Result<ObjectPlace>> TryCreate(const WaitingCreate& create, int64_t now_ms);
+  bool MayWait(const WaitingCreate& create, int64_t now_ms) const;
+  Status OutOfMemory(const WaitingCreate& create) const;
   // Ends every call: serves creates from what was freed, collects the outcome.
   Outcome Finish(int64_t now_ms);
 
+  const CoreOptions options_;
   Allocator allocator_;
   ObjectLifecycleManager objects_;
   GetQueue gets_;
   CreateQueue creates_;
-  const int64_t create_grace_ms_;
+  UnfinishedCreates unfinished_;
   ClientId next_client_ = 1;
   std::unordered_map<ClientId, Client> clients_;
   // Owners that died lately: what is created for them dies at once too.

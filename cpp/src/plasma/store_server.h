@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "common/status.h"
@@ -30,7 +31,9 @@ struct StoreOptions {
   uint64_t capacity_bytes = 0;
   std::string socket_path;
   // A create that finds the store full waits so long for room.
-  int64_t create_grace_ms = 500;
+  int64_t create_grace_ms = 2000;
+  // While it waits, the raylet is asked for room again and again.
+  int64_t full_delay_ms = 10;
 };
 
 // Fails with the reason in words if `options` cannot work.
@@ -38,9 +41,13 @@ Status Validate(const StoreOptions& options);
 
 // A sealed object for a caller within the process.
 struct PinnedObject {
-  std::span<const uint8_t> bytes;
+  std::span<const uint8_t> bytes;  // Its data.
   NewObject object;
+  std::span<const uint8_t> metadata;
 };
+
+// The clock of a store's deadlines.
+int64_t StoreNowMs();
 
 class StoreServer : private ipc::ServerHandler {
  public:
@@ -52,7 +59,8 @@ class StoreServer : private ipc::ServerHandler {
   ~StoreServer() override;
 
   // The process the store lives in is a client too, without a socket. Its
-  // requests are obeyed at once; Create and Get may be answered later.
+  // requests are obeyed at once; Create and Get may be answered later. What
+  // Create gives is room for the data and the metadata behind it.
   void Create(const NewObject& object, std::function<void(Result<std::span<uint8_t>>)> done);
   void Seal(const ObjectId& id);
   void Abort(const ObjectId& id);
@@ -74,8 +82,8 @@ class StoreServer : private ipc::ServerHandler {
 
  private:
   struct Session {
-    ClientId client = 0;  // 0 until it has said Connect.
-    std::vector<bool> has_segment;
+    ClientId client = 0;                    // 0 until it has said Connect.
+    std::unordered_set<uint32_t> segments;  // It has their descriptors.
   };
   struct LocalGet {
     ObjectId id;
@@ -94,19 +102,28 @@ class StoreServer : private ipc::ServerHandler {
   bool Handle(ipc::ConnectionId connection, Session& session, const fb::plasma::Message& message);
   bool HandleConnect(ipc::ConnectionId connection, Session& session,
                      const fb::plasma::Message& message);
-  void HandleGet(const Session& session, uint64_t request_id, const fb::plasma::Get& get);
+  void HandleCreate(ClientId client, uint64_t request_id, const fb::plasma::CreateObject& create);
+  // What asks and changes nothing. False as Handle.
+  bool HandleInspection(ipc::ConnectionId connection, const fb::plasma::Message& message);
+  void SendPage(ipc::ConnectionId connection, uint64_t request_id, const fb::plasma::List& list);
+  void SendStats(ipc::ConnectionId connection, uint64_t request_id);
   void Drop(ipc::ConnectionId connection, const std::string& why);
 
-  void Deliver(Outcome outcome);
+  // Returns the bytes that Evict freed.
+  uint64_t Deliver(Outcome outcome);
   void DeliverCreate(const CreateDone& done);
   void DeliverGet(const GetDone& done);
-  std::span<uint8_t> MemoryAt(const ObjectPlace& place) const;
+  std::span<uint8_t> MemoryAt(uint32_t segment, uint64_t offset, uint64_t bytes) const;
   // The descriptor of `segment`, if `session` has not been sent it yet.
   void AddNewSegment(Session& session, uint32_t segment, NewSegments& listed,
                      std::vector<UniqueFd>& fds) const;
   template <class Table>
   void Send(ipc::ConnectionId connection, uint64_t request_id, fb::plasma::Body type,
-            flatbuffers::Offset<Table> body, std::vector<UniqueFd> fds = {});
+            flatbuffers::Offset<Table> body, std::vector<UniqueFd> fds = {}) {
+    builder_.Finish(fb::plasma::CreateMessage(builder_, request_id, type, body.Union()));
+    server_.Send(connection, builder_, std::move(fds));
+    builder_.Clear();
+  }
   void ArmTimer();
 
   const std::vector<Segment> segments_;

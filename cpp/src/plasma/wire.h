@@ -12,7 +12,11 @@
 
 namespace skyray::plasma {
 
-constexpr uint32_t kProtocolVersion = 1;
+// 2: creates may be unfinished; metadata, Evict, List, GetStats. A client of
+// version 1 hears of a create only when it has ended.
+constexpr uint32_t kProtocolVersion = 2;
+constexpr uint32_t kProtocolVersionMin = 1;
+constexpr uint32_t kProtocolVersionAsksAgain = 2;
 // The largest request: a Get or Delete of kIdsPerRequestMax ids.
 constexpr uint32_t kRequestBytesMax = 16u << 20;
 constexpr size_t kIdsPerRequestMax = 500000;

@@ -14,16 +14,16 @@ using ::testing::IsEmpty;
 class ObjectStoreTest : public ::testing::Test {
  protected:
   Outcome Create(ClientId client, const ObjectId& id, uint64_t bytes, bool primary = true) {
-    return store.Create(client, 1, {id, owner, bytes, primary}, now);
+    return store.Create(client, 1, {id, owner, bytes, 0, primary}, false, now);
   }
   void Put(ClientId client, const ObjectId& id, uint64_t bytes, bool primary = true) {
     const Outcome outcome = Create(client, id, bytes, primary);
     ASSERT_TRUE(outcome.created.size() == 1 && outcome.created[0].place.has_value());
-    store.Seal(client, id, now);
+    store.Seal(client, id, false, now);
   }
 
   int64_t now = 1000;
-  ObjectStore store{{1024}, /*create_grace_ms=*/100};
+  ObjectStore store{{.segment_bytes = {1024}, .create_grace_ms = 100}};
   const ClientId ann = store.AddClient();
   const ClientId bob = store.AddClient();
   const WorkerId owner = WorkerId::FromRandom();
@@ -34,7 +34,7 @@ class ObjectStoreTest : public ::testing::Test {
 TEST_F(ObjectStoreTest, ASealAnswersWhoWaitedAndTellsTheRaylet) {
   Create(ann, a, 10);
   EXPECT_THAT(store.Get(bob, 5, {a}, -1, now).got, IsEmpty());
-  const Outcome outcome = store.Seal(ann, a, now);
+  const Outcome outcome = store.Seal(ann, a, false, now);
   ASSERT_EQ(outcome.got.size(), 1u);
   EXPECT_EQ(outcome.got[0].client, bob);
   EXPECT_EQ(outcome.got[0].request_id, 5u);
@@ -49,7 +49,7 @@ TEST_F(ObjectStoreTest, AnObjectDeletedWhileAwaitedReachesWhoWaited) {
   store.Get(bob, 5, {a}, -1, now);
   const std::vector<ObjectId> ids{a};
   store.Delete(ids, now);
-  EXPECT_TRUE(store.Seal(ann, a, now).got[0].places[0].has_value());
+  EXPECT_TRUE(store.Seal(ann, a, false, now).got[0].places[0].has_value());
   const Outcome outcome = store.Release(bob, a, now);
   ASSERT_EQ(outcome.events.size(), 1u);
   EXPECT_EQ(outcome.events[0].kind, StoreEvent::Kind::Deleted);
@@ -114,16 +114,16 @@ TEST_F(ObjectStoreTest, AClientsDeathReleasesWhatItHeldAndAwaited) {
   EXPECT_EQ(store.objects().Find(a)->references, 0u);
   EXPECT_EQ(store.Stats().waiting_gets, 0u);
   Create(ann, b, 10);
-  EXPECT_THAT(store.Seal(ann, b, now).got, IsEmpty());
+  EXPECT_THAT(store.Seal(ann, b, false, now).got, IsEmpty());
 }
 
 TEST_F(ObjectStoreTest, NonsenseIsCountedAndDoesNothing) {
   Create(ann, a, 10);
-  store.Seal(bob, a, now);
+  store.Seal(bob, a, false, now);
   store.Abort(bob, a, now);
   store.Release(bob, a, now);
   store.Release(ann, a, now);  // The creator's reference goes with Seal or Abort only.
-  store.Seal(ann, b, now);
+  store.Seal(ann, b, false, now);
   EXPECT_EQ(store.Stats().ignored_requests_total, 5u);
   EXPECT_EQ(store.objects().Find(a)->references, 1u);
   EXPECT_FALSE(store.Contains(a));
@@ -145,7 +145,7 @@ TEST_F(ObjectStoreTest, NothingIsCreatedForADeadOwner) {
   EXPECT_EQ(store.OwnerDied(owner, now).events.size(), 1u);
   EXPECT_EQ(Create(ann, ObjectId::FromRandom(), 10).created[0].place.error().code(),
             ErrorCode::OwnerDied);
-  store.Seal(ann, b, now);
+  store.Seal(ann, b, false, now);
   EXPECT_EQ(store.Stats().objects.all.objects, 0u);
 }
 
@@ -161,7 +161,7 @@ TEST(ObjectStoreWalkTest, WhateverClientsDoNothingIsLeftWhenTheyAreGone) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
-  ObjectStore store({1 << 14}, 10);
+  ObjectStore store({.segment_bytes = {1 << 14}, .create_grace_ms = 10});
   std::vector<ObjectId> ids;
   for (int i = 0; i < 30; ++i) ids.push_back(ObjectId::FromRandom());
   const WorkerId owner = WorkerId::FromRandom();
@@ -173,11 +173,11 @@ TEST(ObjectStoreWalkTest, WhateverClientsDoNothingIsLeftWhenTheyAreGone) {
     switch (random() % 9) {
       case 0:
       case 1:
-        store.Create(client, 1, {id, owner, random() % 3000, random() % 2 == 0}, now);
+        store.Create(client, 1, {id, owner, random() % 3000, 0, random() % 2 == 0}, false, now);
         break;
       case 2:
       case 3:
-        store.Seal(client, id, now);
+        store.Seal(client, id, false, now);
         break;
       case 4:
         store.Get(client, 2, {id, ids[random() % ids.size()], id},

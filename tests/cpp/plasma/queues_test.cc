@@ -78,20 +78,36 @@ TEST_F(GetQueueTest, AClientThatLeavesWaitsForNothing) {
   EXPECT_THAT(queue.OnSealed(b).finders, IsEmpty());
 }
 
+TEST_F(GetQueueTest, WhatIsLostIsNotWaitedFor) {
+  Wait(kAnn, 1, {a, b});
+  Wait(kBob, 2, {a, a});
+  const auto complete = queue.OnLost(a, Status(ErrorCode::ObjectLost, "gone"));
+  ASSERT_EQ(complete.size(), 1u);
+  EXPECT_EQ(complete[0].request_id, 2u);
+  ASSERT_EQ(complete[0].losses.size(), 2u);
+  EXPECT_EQ(complete[0].losses[1].position, 1u);
+  EXPECT_EQ(complete[0].losses[1].why.message(), "gone");
+  const auto filled = queue.OnSealed(b);
+  ASSERT_EQ(filled.complete.size(), 1u);
+  EXPECT_THAT(filled.complete[0].found, ElementsAre(false, true));
+  EXPECT_EQ(filled.complete[0].losses.size(), 1u);
+  EXPECT_THAT(queue.OnSealed(a).finders, IsEmpty());
+}
+
 TEST(CreateQueueTest, FirstComeFirstServed) {
   CreateQueue queue;
   EXPECT_EQ(queue.Front(), nullptr);
   queue.Push({kAnn, 1, {}, 10});
   queue.Push({kBob, 2, {}, 20});
   queue.Push({kAnn, 3, {}, 30});
-  EXPECT_EQ(queue.NextDeadline(), 10);
+  EXPECT_TRUE(queue.EndsWith(kAnn, 3));
   queue.RemoveClient(kAnn);
   ASSERT_NE(queue.Front(), nullptr);
   EXPECT_EQ(queue.Front()->request_id, 2u);
-  EXPECT_EQ(queue.NextDeadline(), 20);
+  EXPECT_TRUE(queue.EndsWith(kBob, 2));
   queue.PopFront();
   EXPECT_EQ(queue.size(), 0u);
-  EXPECT_FALSE(queue.NextDeadline().has_value());
+  EXPECT_FALSE(queue.EndsWith(kBob, 2));
 }
 
 }  // namespace

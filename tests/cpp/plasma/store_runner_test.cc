@@ -41,7 +41,7 @@ TEST_F(StoreRunnerTest, SealedAndDeletedObjectsAreTold) {
 TEST_F(StoreRunnerTest, WhatTheOwnerWritesClientsRead) {
   const ObjectId id = ObjectId::FromRandom();
   bool written = false;
-  store.runner->Create({id, owner, 5, false}, [&](Result<std::span<uint8_t>> memory) {
+  store.runner->Create({id, owner, 5, 0, false}, [&](Result<std::span<uint8_t>> memory) {
     ASSERT_TRUE(memory.has_value());
     std::memcpy(memory->data(), "local", 5);
     store.runner->Seal(id);

@@ -3,13 +3,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <random>
 
 #include "ipc/socket.h"
 #include "ipc/verify.h"
+#include "plasma/raw_peer.h"
 #include "plasma/store_fixture.h"
 #include "plasma/wire.h"
 
@@ -17,36 +17,6 @@ namespace skyray::plasma {
 namespace {
 
 using fb::plasma::Body;
-
-// A peer that speaks frames by hand, and so may say anything.
-class RawPeer {
- public:
-  explicit RawPeer(const std::string& path) : socket(std::move(*ipc::ConnectUnix(path))) {}
-
-  template <class Table>
-  void Say(flatbuffers::FlatBufferBuilder& builder, Body type, flatbuffers::Offset<Table> body) {
-    builder.Finish(fb::plasma::CreateMessage(builder, 1, type, body.Union()));
-    EXPECT_TRUE(
-        ipc::SendFrame(socket.get(), 0, {builder.GetBufferPointer(), builder.GetSize()}).ok());
-  }
-  ipc::Frame Connect(uint32_t version = kProtocolVersion) {
-    flatbuffers::FlatBufferBuilder builder;
-    Say(builder, Body::Connect, fb::plasma::CreateConnect(builder, version));
-    auto reply = ipc::ReceiveFrame(socket.get(), 30000);
-    EXPECT_TRUE(reply.has_value());
-    return reply ? std::move(*reply) : ipc::Frame();
-  }
-  void SendBytes(std::string_view bytes) {
-    // The store may have hung up half way through; that is what is tested.
-    (void)!send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-  }
-  bool IsHungUp() {
-    auto frame = ipc::ReceiveFrame(socket.get(), 30000);
-    return !frame.has_value() && frame.error().code() == ErrorCode::Disconnected;
-  }
-
-  UniqueFd socket;
-};
 
 class StoreServerTest : public ::testing::Test {
  protected:

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store's creates: at once, in the queue, or not at all.
+#include <algorithm>
+#include <utility>
+
+#include "common/logging.h"
+#include "plasma/object_store.h"
+
+namespace skyray::plasma {
+namespace {
+
+// A client that wants to wait longer asks again.
+constexpr uint64_t kRetryWaitMsMax = 60000;
+
+Status TooManyCreates() {
+  return Status(ErrorCode::OutOfMemory,
+                std::to_string(kWaitingCreatesMax) + " creates wait for room in the store already");
+}
+
+Status TooManyUnfinished() {
+  return Status(ErrorCode::InvalidRequest,
+                "an unfinished create has that request id already, or this client has " +
+                    std::to_string(kUnfinishedPerClientMax) +
+                    " of them; ask for the result of one (CreateRetry) first");
+}
+
+Status NoSuchCreate(uint64_t create_request_id) {
+  return Status(ErrorCode::ObjectNotFound,
+                "request " + std::to_string(create_request_id) +
+                    " is no unfinished create of this client: its result was given already, or "
+                    "the object was sealed or aborted since");
+}
+
+Status OwnerIsDead(const NewObject& object) {
+  return Status(ErrorCode::OwnerDied, "the owner of object " + object.id.Hex() + ", worker " +
+                                          object.owner.Hex() +
+                                          ", has ended; nobody can refer to it any more");
+}
+
+}  // namespace
+
+Outcome ObjectStore::Create(ClientId client, uint64_t request_id, const NewObject& object,
+                            bool try_immediately, int64_t now_ms) {
+  const bool asks_again = clients_.at(client).asks_again;
+  const WaitingCreate create{client, request_id, object, now_ms};
+  if (asks_again && !unfinished_.HasRoom(client, request_id)) {
+    outcome_.created.push_back({client, request_id, TooManyUnfinished()});
+  } else if (try_immediately || !objects_.CouldEverFit(object.total_bytes())) {
+    if (auto refusal = Refusal(create)) {
+      EndCreate(create, *refusal);
+    } else if (creates_.size() > 0) {
+      // What is there is for those who came first.
+      EndCreate(create, OutOfMemory(create));
+    } else {
+      auto result = Attempt(create, now_ms);
+      const bool full = !result && result.error().code() == ErrorCode::OutOfMemory;
+      EndCreate(create, full ? Result<ObjectPlace>(OutOfMemory(create)) : std::move(result));
+    }
+  } else if (creates_.size() >= kWaitingCreatesMax) {
+    EndCreate(create, TooManyCreates());
+  } else {
+    creates_.Push(create);
+    ServeCreates(now_ms);
+    if (asks_again && creates_.EndsWith(client, request_id)) {
+      unfinished_.Add(client, request_id);
+      outcome_.created.push_back({client, request_id, ObjectPlace(), /*unfinished=*/true});
+    }
+  }
+  return Finish(now_ms);
+}
+
+Outcome ObjectStore::CreateRetry(ClientId client, uint64_t request_id, uint64_t create_request_id,
+                                 uint64_t wait_ms, int64_t now_ms) {
+  std::optional<int64_t> deadline;
+  if (wait_ms > 0) deadline = now_ms + static_cast<int64_t>(std::min(wait_ms, kRetryWaitMsMax));
+  const auto answer = unfinished_.Ask(client, create_request_id, request_id, deadline);
+  if (answer.replaced) {
+    outcome_.created.push_back({client, *answer.replaced, ObjectPlace(), /*unfinished=*/true});
+  }
+  if (!answer.known) {
+    outcome_.created.push_back({client, request_id, NoSuchCreate(create_request_id)});
+  } else if (!answer.ending) {
+    if (!deadline) {
+      outcome_.created.push_back({client, request_id, ObjectPlace(), /*unfinished=*/true});
+    }
+  } else if (!answer.ending->status.ok()) {
+    outcome_.created.push_back({client, request_id, answer.ending->status});
+  } else if (const auto* object = FindCreating(clients_.at(client), answer.ending->id)) {
+    outcome_.created.push_back({client, request_id, PlaceOf(*object)});
+  } else {
+    outcome_.created.push_back({client, request_id, NoSuchCreate(create_request_id)});
+  }
+  return Finish(now_ms);
+}
+
+std::optional<Status> ObjectStore::Refusal(const WaitingCreate& create) const {
+  if (dead_owners_.contains(create.object.owner)) return OwnerIsDead(create.object);
+  if (objects_.Find(create.object.id) == nullptr) return std::nullopt;
+  return Status(ErrorCode::ObjectExists,
+                "object " + create.object.id.Hex() + " exists in the store");
+}
+
+Result<ObjectPlace> ObjectStore::Attempt(const WaitingCreate& create, int64_t now_ms) {
+  if (dead_owners_.contains(create.object.owner)) return OwnerIsDead(create.object);
+  return Begun(create, objects_.Create(create.object, now_ms));
+}
+
+Result<ObjectPlace> ObjectStore::Begun(const WaitingCreate& create,
+                                       const Result<const LocalObject*>& object) {
+  if (!object) return object.error();
+  clients_.at(create.client).references[(*object)->index] = {1, /*creating=*/true};
+  return PlaceOf(**object);
+}
+
+void ObjectStore::EndCreate(const WaitingCreate& create, Result<ObjectPlace> result) {
+  uint64_t request_id = create.request_id;
+  if (unfinished_.Contains(create.client, request_id)) {
+    const auto asked = unfinished_.Finish(create.client, request_id,
+                                          {create.object.id, result ? Status() : result.error()});
+    if (!asked) return;
+    request_id = *asked;
+  }
+  outcome_.created.push_back({create.client, request_id, std::move(result)});
+}
+
+Status ObjectStore::OutOfMemory(const WaitingCreate& create) const {
+  const char* advice = objects_.CouldEverFit(create.object.total_bytes())
+                           ? "; let go of references to large objects, or start the store with "
+                             "more memory (object_store_memory)"
+                           : "; an object can be no larger than the store: start it with more "
+                             "memory (object_store_memory)";
+  return Status(ErrorCode::OutOfMemory, "no room for object " + create.object.id.Hex() + " of " +
+                                            std::to_string(create.object.total_bytes()) +
+                                            " bytes: " + objects_.DescribeUse() + advice);
+}
+
+void ObjectStore::ServeCreates(int64_t now_ms) {
+  while (const WaitingCreate* head = creates_.Front()) {
+    auto result = Attempt(*head, now_ms);
+    const bool full = !result && result.error().code() == ErrorCode::OutOfMemory;
+    if (full && MayWait(*head, now_ms)) return;
+    EndCreate(*head, full ? Result<ObjectPlace>(OutOfMemory(*head)) : std::move(result));
+    creates_.PopFront();
+  }
+}
+
+bool ObjectStore::MayWait(const WaitingCreate& create, int64_t now_ms) const {
+  return now_ms < create.since_ms + options_.create_grace_ms;
+}
+
+Outcome ObjectStore::Tick(int64_t now_ms) {
+  for (const WaitingGet& get : gets_.TakeExpired(now_ms)) AnswerGet(get);
+  ServeCreates(now_ms);
+  // After that: what has ended just now is not `unfinished`.
+  for (const auto& question : unfinished_.TakeExpired(now_ms)) {
+    outcome_.created.push_back(
+        {question.client, question.request_id, ObjectPlace(), /*unfinished=*/true});
+  }
+  return Finish(now_ms);
+}
+
+std::optional<int64_t> ObjectStore::NextDeadline() const {
+  std::optional<int64_t> next = gets_.NextDeadline();
+  const auto consider = [&next](std::optional<int64_t> deadline) {
+    if (deadline && (!next || *deadline < *next)) next = deadline;
+  };
+  consider(unfinished_.NextDeadline());
+  if (const WaitingCreate* head = creates_.Front()) {
+    consider(head->since_ms + options_.create_grace_ms);
+  }
+  return next;
+}
+
+}  // namespace skyray::plasma
