@@ -285,6 +285,20 @@ Result<std::string> Client::DebugState() {
   return reply->body->text()->str();
 }
 
+void Client::Disconnect() {
+  (void)channel_.Break(Status(ErrorCode::NotConnected, "this client is disconnected"));
+  // The store gives what was never sealed to others: who still has an address
+  // there must not write into what they put there.
+  for (const auto& [index, segment] : segments_) {
+    if (segment.writable != nullptr) segment.writable->MakePrivate(segment.fd.get());
+  }
+}
+
+const ObjectView* Client::View(const ObjectId& id) const {
+  const auto held = held_.find(id);
+  return held == held_.end() ? nullptr : &held->second.view;
+}
+
 template <class Table>
 Status Client::Notify(Body type, flatbuffers::Offset<Table> body) {
   return channel_.Notify(type, body.Union());

@@ -127,9 +127,17 @@ class Client {
   // What is in the store, for people.
   Result<std::string> DebugState();
 
+  // Ends the connection, as its destruction would; later calls: NotConnected. What was
+  // created and is still written to from now on is this process's alone.
+  void Disconnect();
+
   uint64_t capacity_bytes() const { return capacity_bytes_; }
+  // The socket, for a process that is forked off and must not speak on it.
+  int fd() const { return channel_.fd(); }
   // Whether this client holds the object, got or kept.
   bool Holds(const ObjectId& id) const { return held_.contains(id); }
+  // What this client holds under `id`, without one reference more; null if nothing.
+  const ObjectView* View(const ObjectId& id) const;
 
  private:
   struct SharedSegment {

@@ -170,6 +170,13 @@ Result<std::shared_ptr<Mapping>> Mapping::Map(int fd, uint64_t bytes, bool writa
   return std::shared_ptr<Mapping>(new Mapping(static_cast<uint8_t*>(data), bytes));
 }
 
+void Mapping::MakePrivate(int fd) const {
+  constexpr int kFlags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
+  if (mmap(data_, bytes_, PROT_READ | PROT_WRITE, kFlags, fd, 0) != MAP_FAILED) return;
+  // Then rather none: the address range stays, and writing there faults.
+  mprotect(data_, bytes_, PROT_NONE);
+}
+
 Mapping::~Mapping() { munmap(data_, bytes_); }
 
 Result<Segment> Segment::Create(const SegmentOptions& options) {

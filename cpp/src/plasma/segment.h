@@ -33,6 +33,9 @@ class Mapping {
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
+  // From now on what is written here is seen here only; `fd` is what was mapped.
+  void MakePrivate(int fd) const;
+
   uint8_t* data() const { return data_; }
   uint64_t bytes() const { return bytes_; }
 

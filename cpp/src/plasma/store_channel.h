@@ -64,6 +64,7 @@ class StoreChannel {
   // Whether a request is without its reply.
   bool waiting() const { return !open_.empty() || !abandoned_.empty(); }
   const Status& broken() const { return broken_; }
+  int fd() const { return socket_.get(); }
   Status Break(const Status& why);
 
  private:
