@@ -7,10 +7,12 @@ Failures are raised as the exceptions that ``Hooks.error`` makes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypedDict, type_check_only
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal, TypedDict, overload, type_check_only
 
-from typing_extensions import Self  # Only read by type checkers.
+from typing_extensions import Buffer, Self  # Only read by type checkers.
+
+from .plasma import PlasmaBuffer
 
 @type_check_only
 class BaseID:
@@ -74,30 +76,131 @@ class ObjectRef:
         caller's, if ready): ``get`` then does not wait. Exceptions are printed."""
     def __reduce__(self) -> Any: ...
 
-class StoreError(RuntimeError):
-    """What a store refuses; ``args`` are the ErrorCode and a sentence."""
+class StoreObjectID:
+    """The name of an object in a store: 20 bytes or, of a node's object, 28."""
+
+    def __init__(self, object_id: bytes) -> None: ...
+    @staticmethod
+    def from_random() -> StoreObjectID: ...
+    def binary(self) -> bytes: ...
+    def hex(self) -> str: ...
 
 class StoreBuffer:
     """Bytes of an object in a store's memory, by the buffer protocol: writable as
-    created, read-only as got. Dropping one that was got releases the object."""
+    created, read-only once sealed and as got. Dropping one that is read releases
+    the object; a part keeps the whole."""
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def is_mutable(self) -> bool: ...
+    @property
+    def parent(self) -> StoreBuffer | None: ...
+    def to_pybytes(self) -> bytes: ...
+    def write(self, data: Buffer, offset: int = 0, /) -> int:
+        """Copies ``data`` into it, faster than a view's assignment when it is large:
+        its size. BufferError once sealed; ValueError if it does not fit."""
+    def part(self, offset: int, size: int, /) -> Self: ...
+
+# id, data bytes, metadata bytes, age in ms, ms from create to seal, references, state,
+# source, primary, stored, owner's id, segment, offset.
+_StoreEntry = tuple[StoreObjectID, int, int, int, int, int, str, str, bool, bool, bytes, int, int]
 
 class StoreClient:
-    """One connection to a store; :mod:`skyray.plasma` is its face."""
+    """One connection to a store; :mod:`skyray.plasma` is its face, and its exceptions
+    are what is raised."""
 
-    def __init__(self, path: str) -> None: ...
-    def create(self, object_id: ObjectID, size: int, /) -> StoreBuffer: ...
-    def seal(self, object_id: ObjectID, /) -> None: ...
-    def abort(self, object_id: ObjectID, /) -> None: ...
-    def get(self, object_ids: list[ObjectID], timeout_ms: int, /) -> list[StoreBuffer | None]: ...
-    def delete(self, object_ids: list[ObjectID], /) -> None: ...
-    def contains(self, object_id: ObjectID, /) -> bool: ...
-    def debug_state(self) -> str: ...
-    def disconnect(self) -> None: ...
-    @property
-    def capacity_bytes(self) -> int: ...
+    def __new__(cls, path: str, /) -> Self: ...
+    def create(
+        self, object_id: StoreObjectID, data_size: int, metadata: Buffer = b""
+    ) -> PlasmaBuffer:
+        """Room for an object: ``data_size`` writable bytes, 64-byte aligned.
+
+        Nobody sees it before :meth:`seal`. While the store is full this waits for room, as
+        long as the store finds that worth it. ValueError: the size is negative;
+        PlasmaObjectExists; PlasmaStoreFull: the message names the largest holders."""
+    def seal(self, object_id: StoreObjectID, /) -> None:
+        """Makes an object immutable and readable by all. New views of its buffer are
+        read-only; those taken before stay writable, and while one lives the object's
+        memory is given to nobody else. PlasmaObjectNotFound: this client is not
+        creating it."""
+    def abort(self, object_id: StoreObjectID, /) -> None:
+        """Gives up an object that this client created and did not seal. BufferError: there
+        are views of its buffer; PlasmaObjectNotFound: this client is not creating it."""
+    def create_and_seal(
+        self, object_id: StoreObjectID, data: Buffer, metadata: Buffer = b""
+    ) -> None:
+        """Stores bytes. As :meth:`create`; ValueError: they are not contiguous."""
+    def put_raw_buffer(
+        self,
+        value: Buffer,
+        object_id: StoreObjectID | None = None,
+        metadata: Buffer = b"",
+        memcopy_threads: int = 6,
+    ) -> StoreObjectID:
+        """As :meth:`create_and_seal`, under a random id unless one is given; one thread
+        copies, as fast as memory takes it."""
+    def put_pieces(
+        self,
+        object_id: StoreObjectID | None,
+        size: int,
+        pieces: list[tuple[int, Buffer]],
+        /,
+    ) -> StoreObjectID:
+        """Stores an object of ``size`` bytes: each piece from its offset on."""
+    @overload
+    def get_buffers(
+        self,
+        object_ids: Iterable[StoreObjectID],
+        timeout_ms: int = -1,
+        with_meta: Literal[False] = False,
+    ) -> list[PlasmaBuffer | None]: ...
+    @overload
+    def get_buffers(
+        self, object_ids: Iterable[StoreObjectID], timeout_ms: int, with_meta: Literal[True]
+    ) -> list[tuple[bytes, PlasmaBuffer] | tuple[None, None]]: ...
+    @overload
+    def get_buffers(
+        self, object_ids: Iterable[StoreObjectID], timeout_ms: int = -1, *, with_meta: Literal[True]
+    ) -> list[tuple[bytes, PlasmaBuffer] | tuple[None, None]]:
+        """The objects' bytes, read-only and uncopied, in the order of the ids.
+
+        Waits for those that are not sealed yet, up to ``timeout_ms`` milliseconds
+        (-1: for ever); ``None`` stands for what is not there by then. With ``with_meta``
+        each is a pair: metadata (copied), bytes. PlasmaObjectLost: it was on disk and
+        cannot be read from there."""
+    def get_metadata(
+        self, object_ids: Iterable[StoreObjectID], timeout_ms: int = -1
+    ) -> list[PlasmaBuffer | None]:
+        """As :meth:`get_buffers`, of the metadata."""
+    def contains(self, object_id: StoreObjectID, /) -> bool:
+        """Whether the object is in the store and sealed, in memory or on disk."""
+    def delete(self, object_ids: Iterable[StoreObjectID], /) -> None:
+        """Takes objects out of the store; one in use goes with its last buffer."""
+    def evict(self, num_bytes: int, /) -> int:
+        """Frees at least so much, least recently used first, if so much is sealed and not
+        in use; what was freed, in bytes."""
+    def list_objects(self) -> list[_StoreEntry]: ...
+    def stats(self) -> dict[str, Any]:
+        """The figures of StatsReply in fbs/plasma.fbs by name; a count is a pair of objects
+        and bytes."""
+    def debug_string(self) -> str:
+        """What is in the store, for people."""
+    def store_capacity(self) -> int:
+        """How much the store may hold, in bytes."""
+    def disconnect(self) -> None:
+        """Releases what this client holds and aborts what it never sealed.
+
+        Buffers stay readable, but their memory may be given to other objects; what is
+        written through a view that is left over is seen by this process alone."""
+
+def set_store_buffer_type(cls: type[StoreBuffer], /) -> None: ...
+def set_store_errors(factory: Callable[[str, str], BaseException], /) -> None:
+    """``factory(name of the ErrorCode, message)`` makes what StoreClient raises."""
 
 def set_object_ref_type(cls: type[ObjectRef]) -> None: ...
 

@@ -96,8 +96,8 @@ def test_refusals_have_names(client: plasma.PlasmaClient) -> None:
     client.disconnect()
     with pytest.raises(plasma.PlasmaError, match="disconnected"):
         client.contains(object_id)
-    with pytest.raises(plasma.PlasmaError, match="No such file"):
-        plasma.connect("/nowhere")
+    with pytest.raises(plasma.PlasmaConnectionError, match="No such file"):
+        plasma.connect("/nowhere", num_retries=0)
 
 
 def test_unreferenced_objects_make_room_for_others(client: plasma.PlasmaClient) -> None:

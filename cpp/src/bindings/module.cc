@@ -26,9 +26,8 @@ PYBIND11_MODULE(_core, module) {
   using namespace skyray::bindings;
   module.doc() = "skyray's core worker. See _core.pyi.";
   AddIds(module);
-  AddStoreClient(module);
   if (!InitSerialization() || !AddObjectRef(module.ptr()) || !AddCalls(module.ptr()) ||
-      !AddObjects(module.ptr()) || !AddRequests(module.ptr()) ||
+      !AddObjects(module.ptr()) || !AddRequests(module.ptr()) || !AddStoreClient(module.ptr()) ||
       PyModule_AddFunctions(module.ptr(), executor_functions) < 0) {
     throw pybind11::error_already_set();
   }

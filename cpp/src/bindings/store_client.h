@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// _core.StoreClient: a process's own door to a store, for skyray.plasma.
+// _core.StoreClient: a process's own door to a store; skyray.plasma is its face.
 //
-// Threading:  any thread; a mutex lets one call in at a time, and the GIL is let
-//             go of while a call waits.
-// Ownership:  a buffer holds one reference to its object, given back when the
-//             buffer goes, or with the client.
-// Errors:     as Hooks.error where a session has hooks; else RuntimeError.
+// Threading:  any thread; the GIL is let go of while a call talks to the store.
+// Ownership:  shares its connection with its buffers.
+// Errors:     what skyray.plasma makes of a Status (set_store_errors).
 #pragma once
 
-#include <pybind11/pybind11.h>
+#include <Python.h>
 
 namespace skyray::bindings {
 
-void AddStoreClient(pybind11::module_& module);
+// Adds StoreClient, StoreBuffer and StoreObjectID.
+bool AddStoreClient(PyObject* module);
 
 }  // namespace skyray::bindings
