@@ -20,7 +20,7 @@ PY_TEXT = {
     for folder in ("python", "tests", "examples")
     for path in files(ROOT / folder, ".py", ".pyi")
 }
-ENTRY_POINTS = {"skyray", "skyray.__main__", "skyray.cli"}
+ENTRY_POINTS = {"skyray", "skyray.__main__", "skyray.cli", "skyray.plasma_cli"}
 
 
 def module_name(path: Path) -> str:
