@@ -28,10 +28,15 @@ void Equal(const char* what, const ObjectCount& stated, const ObjectCount& count
 template <class Visit>
 void ForEach(const plasma::StoreServer& store, Visit visit) {
   const plasma::ObjectTable& table = store.objects().table();
+  size_t visited = 0;
   for (plasma::ObjectIndex index = 0; index < table.end_index(); ++index) {
     const LocalObject* object = table.Peek(index);
-    if (object != nullptr && object->in_memory()) visit(*object);
+    if (object == nullptr) continue;
+    if (table.Find(object->object.id) != object) Fail("an object is not found by its id");
+    visit(*object);
+    ++visited;
   }
+  if (visited != table.size()) Fail("the table does not know how many objects it has");
 }
 
 void CountIf(bool condition, const LocalObject& object, ObjectCount& count) {
@@ -47,14 +52,22 @@ void Audit(const plasma::StoreServer& store) {
   std::map<std::pair<uint32_t, uint64_t>, uint64_t> ranges;
   uint64_t allocated = 0;
   ForEach(store, [&](const LocalObject& object) {
+    if (object.in_memory() == (object.state == plasma::ObjectState::Spilled)) {
+      Fail("an object has memory and should have none, or the reverse");
+    }
+    if (!object.in_memory()) return CountIf(true, object, counted.spilled);
     CountIf(true, object, counted.all);
     CountIf(!object.sealed(), object, counted.unsealed);
     CountIf(object.references > 0, object, counted.in_use);
     CountIf(object.sealed() && object.references > 0, object, counted.sealed_in_use);
     CountIf(object.spillable(), object, counted.spillable);
     CountIf(object.evictable(), object, counted.evictable);
+    CountIf(object.in_fallback(), object, counted.fallback);
+    if (object.allocation.bytes < object.object.total_bytes()) {
+      Fail("an object has too little memory");
+    }
+    if (object.in_fallback()) return;
     allocated += object.allocation.bytes;
-    if (object.allocation.bytes < object.object.data_bytes) Fail("an object has too little memory");
     const auto where = std::make_pair(object.allocation.segment, object.allocation.offset);
     if (!ranges.emplace(where, object.allocation.bytes).second) Fail("two objects in one place");
   });
@@ -70,7 +83,9 @@ void Audit(const plasma::StoreServer& store) {
   Equal("sealed in use", stats.objects.sealed_in_use, counted.sealed_in_use);
   Equal("spillable", stats.objects.spillable, counted.spillable);
   Equal("evictable", stats.objects.evictable, counted.evictable);
-  Equal("allocated bytes", stats.allocated_bytes + stats.objects.fallback.bytes, allocated);
+  Equal("spilled", stats.objects.spilled, counted.spilled);
+  Equal("in fallback memory", stats.objects.fallback, counted.fallback);
+  Equal("allocated bytes", stats.allocated_bytes, allocated);
 }
 
 void AuditIdle(const plasma::StoreServer& store) {
