@@ -120,6 +120,16 @@ void Peer::Read() {
   }
 }
 
+void Peer::ExpectAnswers() {
+  Read();
+  if (!connection_ || !IsOpen(*connection_)) return;
+  for (const auto& [request_id, reply] : asked[*connection_]) {
+    if (reply == Body::GetReply) continue;
+    Fail(std::string("request ") + std::to_string(request_id) + " waits for ever for its " +
+         fbp::EnumNameBody(reply));
+  }
+}
+
 void Peer::CheckReply(const ipc::Frame& frame) {
   const auto* message = ipc::Verified<fbp::Message>(frame);
   if (message == nullptr) Fail("the store sends what is no message");

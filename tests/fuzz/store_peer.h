@@ -35,6 +35,8 @@ class Peer {
   void CutNext(uint32_t at) { cut_next_ = at; }
   // Reads and checks what the store has sent.
   void Read();
+  // After much time: only a get may still be unanswered.
+  void ExpectAnswers();
   uint64_t NextRequest() { return next_request_++; }
 
  private:
