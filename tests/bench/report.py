@@ -42,10 +42,11 @@ class Report:
         return median(samples.values) if samples else None
 
     def ratio(self, case: str, metric: str) -> float | None:
-        """How many times better ours is than the other; None unless both are there."""
+        """How many times better ours is than the first other's; None unless both are there."""
         ours = self.value(case, metric, OURS)
-        theirs = [self.value(case, metric, s) for s in self.systems if s != OURS]
-        if ours is None or not theirs or theirs[0] is None:
+        values = [self.value(case, metric, s) for s in self.systems if s != OURS]
+        theirs = [value for value in values if value is not None]
+        if ours is None or not theirs:
             return None
         better, worse = (
             (ours, theirs[0]) if self.more_is_better(case, metric) else (theirs[0], ours)

@@ -3,6 +3,7 @@
 
     python tests/bench/run.py --against /path/to/ray/bin/python
     python tests/bench/run.py --cases actor_sync,put_small --repeat 5 --json out.json
+    python tests/bench/run.py --cases plasma --against-arrow /path/to/arrow-11/bin/python
 
 Every case runs in a fresh process; the two systems take turns, so both see the same machine; the
 table shows medians over the repetitions. `--list` prints each case and what it claims.
@@ -24,6 +25,7 @@ import process_tree
 from report import OURS, Report
 
 FOLDER = Path(__file__).resolve().parent
+ARROW = "pyarrow.plasma"
 
 
 def run_child(
@@ -59,6 +61,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--against", metavar="PYTHON", help="an interpreter that has the other")
     parser.add_argument("--against-module", default="ray", help="its module (%(default)s)")
+    parser.add_argument(
+        "--against-arrow", metavar="PYTHON", help="one that has pyarrow 11, for the plasma cases"
+    )
     parser.add_argument("--python", default=sys.executable, help="the one that has skyray (this)")
     parser.add_argument("--module", default=OURS, help="the module measured as ours (%(default)s)")
     parser.add_argument("--cases", help="names or groups, separated by commas (all)")
@@ -86,6 +91,8 @@ def main() -> int:
             print(f"{name}: {cases.CASES[name].description}")
         return 0
     systems = {} if arguments.skip_ours else {OURS: (arguments.python, arguments.module)}
+    if arguments.against_arrow:
+        systems[ARROW] = (arguments.against_arrow, ARROW)
     if arguments.against:
         systems[arguments.against_module] = (arguments.against, arguments.against_module)
     report = Report(list(systems))
@@ -95,6 +102,8 @@ def main() -> int:
             for system, (python, module) in order if repetition % 2 == 0 else reversed(order):
                 if (case, system) in report.errors:
                     continue  # It would only fail, and take its time, once more.
+                if system == ARROW and cases.CASES[case].group != "plasma":
+                    continue
                 metrics, error = run_child(python, module, case, arguments.limit)
                 report.add(case, system, metrics)
                 shown = error or ", ".join(f"{m} {v:.4g} {u}" for m, (v, u) in metrics.items())
