@@ -22,6 +22,7 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ("squares.py", "[0, 1, 4, 9]"),
         ("counters.py", "[1, 1, 1, 1]"),
+        ("plasma_arrays.py", "the sum of 8,000,000 numbers is 28,000,000"),
         ("parameter_server.py", "after 200 gradients the worst weight is off by 0.00"),
     ],
 )
