@@ -10,79 +10,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
 import os
 import select
 import signal
-import socket
-import struct
 import sys
-from collections import deque
 from typing import Any, NoReturn
 
-_HEADER = struct.Struct("<IHH")  # Body's length, kind, number of descriptors.
+from ._channel import Channel, Closed
+
 _KIND = 100
-_BODY_BYTES_MAX = 16 << 20
-_FDS_MAX = 16
 _PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Closed(Exception):
-    """The raylet is gone."""
-
-
-class Channel:
-    """Frames of JSON over the socket pair with the raylet."""
-
-    def __init__(self, fd: int) -> None:
-        self.socket = socket.socket(fileno=fd)
-        self._bytes = bytearray()
-        self._fds: deque[int] = deque()
-
-    def send(self, message: dict[str, Any]) -> None:
-        body = json.dumps(message).encode()
-        try:
-            self.socket.sendall(_HEADER.pack(len(body), _KIND, 0) + body)
-        except OSError as error:
-            raise Closed from error
-
-    def receive(self) -> list[tuple[dict[str, Any], list[int]]]:
-        """Reads once; the messages that are complete now, each with its descriptors.
-
-        Raises:
-            Closed: the raylet closed its end, or does not speak this protocol.
-        """
-        data, ancillary, _, _ = self.socket.recvmsg(
-            1 << 16, socket.CMSG_SPACE(_FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
-        )
-        for level, kind, raw in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                self._fds.extend(struct.unpack(f"{len(raw) // 4}i", raw[: len(raw) // 4 * 4]))
-        if not data:
-            raise Closed
-        self._bytes += data
-        messages = []
-        while len(self._bytes) >= _HEADER.size:
-            length, kind, fds = _HEADER.unpack_from(self._bytes)
-            if kind != _KIND or length > _BODY_BYTES_MAX or fds > _FDS_MAX:
-                raise Closed
-            end = _HEADER.size + length
-            if len(self._bytes) < end:
-                break
-            if len(self._fds) < fds:
-                raise Closed
-            message = json.loads(self._bytes[_HEADER.size : end])
-            del self._bytes[:end]
-            messages.append((message, [self._fds.popleft() for _ in range(fds)]))
-        return messages
-
-    def abandon(self) -> None:
-        """In a forked child: lets go of what is the zygote's."""
-        self.socket.close()
-        for fd in self._fds:
-            os.close(fd)
 
 
 class Zygote:
@@ -206,7 +145,7 @@ def main(arguments: list[str]) -> int:
         del sys.path[0]  # "-m" put it there; nothing of the user's belongs into a zygote.
     _die_with_parent(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = Channel(int(arguments[1]))
+    channel = Channel(int(arguments[1]), _KIND)
     os.set_inheritable(channel.socket.fileno(), False)
     _warm_up()
     # What is alive now lives as long as the process: no collection has to look at

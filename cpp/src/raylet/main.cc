@@ -68,6 +68,7 @@ int Run(Options options) {
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // A limit on file sizes fails a spill, not the node.
   auto options = skyray::raylet::ParseOptions(argc, argv);
   if (!options) {
     skyray::ConfigureLogging("raylet", skyray::LogLevel::Info);
