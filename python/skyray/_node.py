@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import Any
 
 from . import _machine, _session
 from ._daemon import Daemon
+from ._spilling import Spilling
 
 _HEAD_RESOURCE = "node:__internal_head__"
 
@@ -28,6 +30,8 @@ class NodeOptions:
         node_ip: by which other nodes reach it.
         node_name: for people.
         data_host: address to listen at for other nodes; None: no TCP port at all.
+        object_spilling_directory, _system_config: where and when objects are spilled;
+            see :class:`Spilling`.
     """
 
     def __init__(
@@ -42,10 +46,13 @@ class NodeOptions:
         node_ip: str | None = None,
         node_name: str | None = None,
         data_host: str | None = None,
+        object_spilling_directory: str | None = None,
+        _system_config: dict[str, Any] | None = None,
     ) -> None:
         self.node_ip = node_ip or _machine.node_ip()
         self.node_name = node_name or self.node_ip
         self.data_host = data_host
+        self.spilling = Spilling(object_spilling_directory, _system_config)
         self.labels = dict(labels or {})
         self.gpu_ids = _machine.choose_gpus(None if num_gpus is None else int(num_gpus))
         free = _machine.memory_bytes()
@@ -74,6 +81,7 @@ class Raylet:
         self.socket = os.path.join(self.socket_dir, "raylet.sock")
         self.store_socket = os.path.join(self.socket_dir, "store.sock")
         self.node_ip = options.node_ip
+        self.spill_folders = options.spilling.folders(session_dir, self.node_id)
         os.mkdir(self.socket_dir, 0o700)
         resources = dict(options.resources)
         if head:
@@ -90,6 +98,7 @@ class Raylet:
         if options.gpu_ids:
             arguments += ["--gpu-ids", ",".join(options.gpu_ids)]
         arguments += ["--object-store-memory", str(options.object_store_memory)]
+        arguments += options.spilling.arguments(session_dir)
         arguments += ["--node-ip", options.node_ip, "--node-name", options.node_name]
         if options.data_host:
             arguments += ["--data-host", options.data_host]
@@ -102,11 +111,16 @@ class Raylet:
 
     def stop(self) -> None:
         self.daemon.stop()
-        shutil.rmtree(self.socket_dir, ignore_errors=True)
+        self._clean_up()
 
     def kill(self) -> None:
         self.daemon.kill()
-        shutil.rmtree(self.socket_dir, ignore_errors=True)
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        """Takes away what the raylet had no time to."""
+        for path in (self.socket_dir, *self.spill_folders):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class Head:

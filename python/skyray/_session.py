@@ -8,6 +8,8 @@ import shutil
 import stat
 import time
 
+from ._spilling import FOLDER_PREFIX
+
 _SOCKET_PATH_MAX = 107  # sun_path less its final zero.
 _LONGEST_NAME = len("/n-01234567/w-0123456789abcdef")
 _ENDED_SESSIONS_KEPT = 10  # For their logs.
@@ -74,7 +76,7 @@ def end(session_dir: str) -> None:
 def remove_sockets(session_dir: str) -> None:
     """What a daemon that was killed could not take away itself."""
     for entry in _entries(session_dir):
-        if entry.name.startswith("n-"):
+        if entry.name.startswith(("n-", FOLDER_PREFIX)):
             shutil.rmtree(entry.path, ignore_errors=True)
         elif entry.name.endswith(".sock") or entry.name == "token":
             os.unlink(entry.path)

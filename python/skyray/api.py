@@ -43,12 +43,10 @@ _WITHOUT_EFFECT = frozenset(
         "_driver_object_store_memory",
         "_enable_object_reconstruction",
         "_metrics_export_port",
-        "_object_spilling_directory",
         "_plasma_directory",
         "_redis_password",
         "_redis_username",
         "_skip_env_hook",
-        "_system_config",
         "_temp_dir",
         "_tracing_startup_hook",
     }
@@ -105,7 +103,14 @@ def init(
             cgroup_path, system_reserved_cpu, system_reserved_memory,
             proxy_server_url: accepted; this version has nothing that they configure.
         **kwargs: ``_node_ip_address``, ``_node_name`` and ``_memory`` (bytes) of the
-            new node, and names of Ray's that have no effect here.
+            new node. ``object_spilling_directory``: where objects go that the store
+            has no room for; None: the session directory. ``_system_config``: a dict;
+            of its names ``object_spilling_config`` (JSON, as in Ray; a "uri" is opened
+            with fsspec), ``automatic_object_spilling_enabled``,
+            ``object_spilling_threshold`` (share of the store), ``min_spilling_size``,
+            ``max_spilling_file_size_bytes``, ``max_fused_object_count``,
+            ``object_store_full_delay_ms`` and ``oom_grace_period_s`` have an effect.
+            Names of Ray's that have none here are accepted.
 
     Returns:
         Facts about the cluster, by name; in a ``with`` statement it shuts down at
@@ -122,6 +127,9 @@ def init(
     del system_reserved_cpu, system_reserved_memory, proxy_server_url
     node = {name: kwargs.pop(f"_{name}", None) for name in ("node_name", "memory")}
     node["node_ip"] = kwargs.pop("_node_ip_address", None)
+    spill_to = kwargs.pop("_object_spilling_directory", None)
+    node["object_spilling_directory"] = kwargs.pop("object_spilling_directory", spill_to)
+    node["_system_config"] = kwargs.pop("_system_config", None) or None
     unknown = sorted(set(kwargs) - _WITHOUT_EFFECT)
     if unknown:
         raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")

@@ -32,6 +32,7 @@ class Cluster:
     ) -> None:
         self._head: Head | None = None
         self._nodes: list[Raylet] = []
+        self._system_config: dict[str, Any] | None = None
         if not initialize_head and connect:
             raise RuntimeError("Cannot connect to uninitialized cluster.")
         if initialize_head:
@@ -62,13 +63,15 @@ class Cluster:
         Args:
             wait: until the cluster knows it.
             options: of ``init``: num_cpus (1 unless given), num_gpus, resources,
-                labels, object_store_memory, and node_name.
+                labels, object_store_memory, object_spilling_directory, and node_name.
+                _system_config is the head's, and for all nodes.
 
         Raises:
             RuntimeError: it did not start.
         """
         options.setdefault("num_cpus", 1)
         options.setdefault("object_store_memory", 150 << 20)
+        self._system_config = options.setdefault("_system_config", self._system_config)
         node_options = NodeOptions(node_ip=_LOOPBACK, data_host=_LOOPBACK, **options)
         if self._head is None:
             self._head = Head(node_options)

@@ -42,15 +42,23 @@ SpillSteps SpillManager::Taken(std::vector<SpillPiece> pieces, int64_t now_ms) {
     wanted_bytes_ = 0;
     return steps;
   }
-  const uint64_t write = next_id_++;
-  std::vector<SpillRecord>& records = writes_[write];
-  uint64_t bytes = 0;
-  for (const SpillPiece& piece : pieces) {
-    records.push_back(piece.record);
-    bytes += piece.record.bytes();
+  while (!pieces.empty()) {
+    uint64_t bytes = 0;
+    size_t count = 0;
+    do {
+      bytes += pieces[count++].record.bytes();
+    } while (count < pieces.size() &&
+             (config_.file_bytes_max == 0 ||
+              bytes + pieces[count].record.bytes() <= config_.file_bytes_max));
+    wanted_bytes_ -= std::min(wanted_bytes_, bytes);
+    const auto end = pieces.begin() + static_cast<ptrdiff_t>(count);
+    const uint64_t write = next_id_++;
+    for (auto piece = pieces.begin(); piece != end; ++piece) {
+      writes_[write].push_back(piece->record);
+    }
+    steps.writes.push_back({write, {pieces.begin(), end}});
+    pieces.erase(pieces.begin(), end);
   }
-  wanted_bytes_ -= std::min(wanted_bytes_, bytes);
-  steps.writes.push_back({write, std::move(pieces)});
   Pump(steps, now_ms);
   return steps;
 }

@@ -34,6 +34,7 @@ struct SpillConfig {
   // small store never more than an eighth at a time: who waits for room would
   // wait for all of it.
   uint64_t file_bytes_min = 100u << 20;
+  uint64_t file_bytes_max = 0;  // 0: whatever they come to. One object is always let through.
   uint32_t file_objects_max = 2000;
   size_t writes_max = 2;  // One on its way, the next one ready.
   size_t restores_max = 8;

@@ -87,8 +87,8 @@ void SpillRemote::Write(std::vector<SpillPiece> pieces,
         order["memory"] = std::move(prepared.memory);
         WrittenFile file{url, std::move(prepared.layout.offsets), prepared.layout.file_bytes};
         Start(std::move(order), std::move(segments),
-              [file = std::move(file), done = std::move(done)](
-                  const Result<json::object>& answer) mutable {
+              [file = std::move(file),
+               done = std::move(done)](const Result<json::object>& answer) mutable {
                 if (answer) return done(std::move(file));
                 // "Gone" is what a folder that cannot be made may be called.
                 const bool full = answer.error().code() == ErrorCode::OutOfDisk;
@@ -114,15 +114,13 @@ void SpillRemote::Read(const SpillPlace& place, const SpillRoom& room,
 }
 
 void SpillRemote::CheckRead(const SpillPlace& place, const SpillRoom& room,
-                            const json::object& answer,
-                            std::function<void(const Status&)> done) {
+                            const json::object& answer, std::function<void(const Status&)> done) {
   const std::string hex = TextOf(answer, "header");
   std::vector<uint8_t> header(hex.size() / 2);
   if (!HexToBytes(hex, header.data(), header.size())) header.clear();
   const auto want = CheckSpillHeader(header, place.record);
   if (!want) return done(RestoreFailed(place, want.error()));
-  summer_.Run([bytes = room.bytes](
-                  const std::stop_token&) { return SpillChecksum::Of(bytes); },
+  summer_.Run([bytes = room.bytes](const std::stop_token&) { return SpillChecksum::Of(bytes); },
               [place, want = *want, done = std::move(done)](const SpillSum& sum) {
                 const Status status = CheckSpillBytes(sum, want);
                 done(status.ok() ? status : RestoreFailed(place, status));
@@ -166,10 +164,10 @@ void SpillRemote::Advance(uint64_t id) {
   Job& job = jobs_.at(id);
   for (const uint32_t segment : job.segments) {
     if (shown_.contains(segment) || job.shown.contains(segment)) continue;
-    return segments_(segment, [this, alive = std::weak_ptr<int>(alive_), id, segment](
-                                  Result<UniqueFd> fd) {
-      if (!alive.expired()) OnSegment(id, segment, std::move(fd));
-    });
+    return segments_(segment,
+                     [this, alive = std::weak_ptr<int>(alive_), id, segment](Result<UniqueFd> fd) {
+                       if (!alive.expired()) OnSegment(id, segment, std::move(fd));
+                     });
   }
   job.sent = true;
   const Status status = Send(job.order);

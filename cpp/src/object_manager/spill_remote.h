@@ -67,8 +67,8 @@ class SpillRemote : public SpillStorage {
   void Finish(uint64_t job, Result<boost::json::object> answer);
   void OnEvent(const boost::json::object& event);
   void OnDown(const std::string& how);
-  void CheckRead(const SpillPlace& place, const SpillRoom& room,
-                 const boost::json::object& answer, std::function<void(const Status&)> done);
+  void CheckRead(const SpillPlace& place, const SpillRoom& room, const boost::json::object& answer,
+                 std::function<void(const Status&)> done);
 
   boost::asio::io_context& loop_;
   const SpillRemoteOptions options_;

@@ -106,8 +106,8 @@ Status SpillWorker::State::Start(const std::shared_ptr<State>& self) {
   if (!high_log.valid() || !high_socket.valid()) return ErrnoStatus("duplicating", errno);
   const SpawnPlan plan(high_socket.get(), high_log.get());
   const std::string fd = std::to_string(kChildSocketFd);
-  const char* const arguments[] = {
-      python.c_str(), "-m", "skyray._io_worker", "--fd", fd.c_str(), nullptr};
+  const char* const arguments[] = {python.c_str(), "-m",       "skyray._io_worker",
+                                   "--fd",         fd.c_str(), nullptr};
   const int error = posix_spawnp(&pid, python.c_str(), &plan.actions, &plan.attributes,
                                  const_cast<char* const*>(arguments), environ);
   if (error != 0) {
@@ -173,9 +173,8 @@ Status SpillWorker::Send(const json::object& order, std::vector<UniqueFd> fds) {
     if (Status status = state_->Start(state_); !status.ok()) return status;
   }
   const std::string text = json::serialize(order);
-  state_->connection->Send(kIoWorkerFrame,
-                           {reinterpret_cast<const uint8_t*>(text.data()), text.size()},
-                           std::move(fds));
+  state_->connection->Send(
+      kIoWorkerFrame, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, std::move(fds));
   return Status();
 }
 

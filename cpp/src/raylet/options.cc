@@ -45,6 +45,46 @@ Status SetResource(Options& options, const std::string& value) {
   return Status();
 }
 
+// Sets what concerns a full store; false if `flag` does not.
+Result<bool> SetStoreFlag(Options& options, const std::string& flag, const std::string& value) {
+  const std::map<std::string, uint64_t*> sizes = {
+      {"--spill-file-bytes", &options.spill_file_bytes},
+      {"--spill-file-bytes-max", &options.spill_file_bytes_max},
+  };
+  const std::map<std::string, int64_t*> times = {
+      {"--create-grace-ms", &options.create_grace_ms},
+      {"--store-full-delay-ms", &options.store_full_delay_ms},
+  };
+  if (const auto it = sizes.find(flag); it != sizes.end()) {
+    if (!ParseNumber(value, *it->second)) return BadValue(flag, value, "a number of bytes");
+  } else if (const auto time = times.find(flag); time != times.end()) {
+    if (!ParseNumber(value, *time->second) || *time->second < 0) {
+      return BadValue(flag, value, "a number of milliseconds");
+    }
+  } else if (flag == "--object-store-memory") {
+    if (!ParseNumber(value, options.object_store_bytes) || options.object_store_bytes == 0) {
+      return BadValue(flag, value, "a number of bytes");
+    }
+  } else if (flag == "--fallback-directory") {
+    options.fallback_directory = value;
+  } else if (flag == "--spill-directory") {
+    options.spill_directories.push_back(value);
+  } else if (flag == "--spill-url") {
+    options.spill_urls.push_back(value);
+  } else if (flag == "--spill-file-objects") {
+    if (!ParseNumber(value, options.spill_file_objects) || options.spill_file_objects == 0) {
+      return BadValue(flag, value, "a number of objects");
+    }
+  } else if (flag == "--spill-threshold") {
+    if (!ParseNumber(value, options.spill_threshold) || !(options.spill_threshold >= 0)) {
+      return BadValue(flag, value, "a share of the store's memory");
+    }
+  } else {
+    return false;
+  }
+  return true;
+}
+
 Status SetFlag(Options& options, const std::string& flag, const std::string& value) {
   const std::map<std::string, std::string*> texts = {
       {"--session-dir", &options.session_dir}, {"--gcs-socket", &options.gcs_socket},
@@ -62,10 +102,6 @@ Status SetFlag(Options& options, const std::string& flag, const std::string& val
     if (!ParseNumber(value, options.owner_pid)) return BadValue(flag, value, "a process id");
   } else if (flag == "--ready-fd") {
     if (!ParseNumber(value, options.ready_fd)) return BadValue(flag, value, "a descriptor");
-  } else if (flag == "--object-store-memory") {
-    if (!ParseNumber(value, options.object_store_bytes) || options.object_store_bytes == 0) {
-      return BadValue(flag, value, "a number of bytes");
-    }
   } else if (flag == "--resource") {
     return SetResource(options, value);
   } else if (flag == "--label") {
@@ -75,6 +111,9 @@ Status SetFlag(Options& options, const std::string& flag, const std::string& val
   } else if (flag == "--gpu-ids") {
     options.gpu_ids = SplitByComma(value);
   } else {
+    const auto known = SetStoreFlag(options, flag, value);
+    if (!known) return known.error();
+    if (*known) return Status();
     return Status(
         ErrorCode::InvalidArgument,
         "raylet: unknown option " + flag + "; docs/design/001-processes.md lists what there is");
@@ -97,6 +136,10 @@ Result<Options> ParseOptions(int argc, const char* const* argv) {
       options.is_head = true;
       continue;
     }
+    if (flag == "--no-spilling") {
+      options.spilling = false;
+      continue;
+    }
     std::string value;
     if (const size_t equals = flag.find('='); equals != std::string::npos) {
       value = flag.substr(equals + 1);
@@ -112,6 +155,9 @@ Result<Options> ParseOptions(int argc, const char* const* argv) {
     return Status(ErrorCode::InvalidArgument,
                   "raylet: --session-dir, --gcs-socket and --node-id are required; "
                   "skyray.init() and `skyray start` pass them");
+  }
+  if (options.spill_directories.empty() && options.spill_urls.empty()) {
+    options.spill_directories.push_back(options.session_dir);
   }
   return options;
 }

@@ -32,10 +32,24 @@ struct Options {
   std::string python = "python3";
   std::string log_level = "info";
 
+  // Where objects go that the store has no room for; both empty: the session directory.
+  bool spilling = true;
+  std::vector<std::string> spill_directories;
+  std::vector<std::string> spill_urls;
+  double spill_threshold = 0.8;
+  uint64_t spill_file_bytes = 100u << 20;
+  uint64_t spill_file_bytes_max = 0;
+  uint32_t spill_file_objects = 2000;
+  std::string fallback_directory;  // Empty: none.
+  int64_t create_grace_ms = 2000;
+  int64_t store_full_delay_ms = 10;
+
   // The directory of this node's sockets.
   std::string socket_dir() const { return session_dir + "/n-" + node_id.Hex().substr(0, 8); }
   std::string raylet_socket() const { return socket_dir() + "/raylet.sock"; }
   std::string store_socket() const { return socket_dir() + "/store.sock"; }
+  // The folder of this node's spill files, in each directory.
+  std::string spill_folder() const { return "skyray_spilled_" + node_id.Hex().substr(0, 16); }
   // Whole CPUs, at least 1.
   size_t cpus() const;
 };

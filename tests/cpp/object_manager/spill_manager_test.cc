@@ -92,6 +92,18 @@ TEST_F(SpillManagerTest, TwoFilesAreOnTheirWayAtMost) {
   EXPECT_TRUE(done.take);
 }
 
+TEST_F(SpillManagerTest, AFileHasABoundButForOneObject) {
+  SpillConfig config = Config();
+  config.file_bytes_max = 25;
+  SpillManager bounded(config);
+  bounded.SpaceWanted(5, now);
+  const auto steps =
+      bounded.Taken({PieceOf(a, 10), PieceOf(b, 10), PieceOf(c, 30), PieceOf(a, 10)}, now);
+  ASSERT_THAT(steps.writes, SizeIs(3));
+  EXPECT_THAT(steps.writes[0].pieces, SizeIs(2));
+  EXPECT_EQ(steps.writes[1].pieces[0].record.object, c);
+}
+
 TEST_F(SpillManagerTest, EnoughIsEnough) {
   spills.SpaceWanted(100 * kMiB, now);
   EXPECT_FALSE(spills.Taken({PieceOf(a, 120 * kMiB)}, now).take);
