@@ -54,7 +54,9 @@ Status StoreChannel::Send(uint64_t request_id, fb::plasma::Body type,
   if (status.ok()) {
     status = ipc::SendFrame(socket_.get(), ipc::kFlatBuffer,
                             {builder_.GetBufferPointer(), builder_.GetSize()});
-    if (!status.ok()) status = Break(status);
+    if (!status.ok()) {
+      status = Break(Status(status.code(), "writing to the plasma store: " + status.message()));
+    }
   }
   builder_.Clear();
   return status;
