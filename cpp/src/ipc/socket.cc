@@ -97,12 +97,35 @@ Status ReceiveExactly(int fd, void* buffer, size_t size, int timeout_ms,
 
 }  // namespace
 
+// Makes way for a socket at `path`: what a process that ended left there goes,
+// nothing else does.
+static Status RemoveStale(const std::string& path, const sockaddr_un& address) {
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0) return Status();
+  if (!S_ISSOCK(status.st_mode)) {
+    return Status(ErrorCode::AlreadyExists,
+                  path + " exists and is no socket; choose another path, or remove it");
+  }
+  // Not blocking: a listener whose queue is full is a listener too.
+  const UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe.valid()) return ErrnoStatus("socket", errno);
+  const auto* target = reinterpret_cast<const sockaddr*>(&address);
+  if (connect(probe.get(), target, sizeof address) == 0 || errno != ECONNREFUSED) {
+    return Status(ErrorCode::AlreadyExists,
+                  "a process listens on " + path + " already; choose another path, or end it");
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoStatus("removing the socket " + path + " that nobody listens on", errno);
+  }
+  return Status();
+}
+
 Result<UniqueFd> ListenUnix(const std::string& path, int backlog) {
   auto address = UnixAddress(path);
   if (!address) return address.error();
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return ErrnoStatus("socket", errno);
-  unlink(path.c_str());
+  if (Status status = RemoveStale(path, *address); !status.ok()) return status;
   // The mode is set on the socket before bind, so there is no moment at which
   // the file is open to others.
   fchmod(fd.get(), S_IRUSR | S_IWUSR);

@@ -23,8 +23,9 @@ namespace skyray::ipc {
 // A socket path may have this many bytes (sockaddr_un, with its final zero).
 constexpr size_t kSocketPathBytesMax = 107;
 
-// Binds and listens; the file is readable by its owner only. A stale file of
-// that name is replaced.
+// Binds and listens; the file is readable by its owner only. A socket there that
+// nobody listens on is replaced. Errors: AlreadyExists, somebody does, or it is
+// another kind of file.
 Result<UniqueFd> ListenUnix(const std::string& path, int backlog);
 Result<UniqueFd> ConnectUnix(const std::string& path);
 // `host` is a numeric IPv4 or IPv6 address. Port 0 binds any; see LocalPort.

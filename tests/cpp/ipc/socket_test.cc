@@ -94,6 +94,32 @@ TEST(SocketTest, AUnixSocketIsPrivateAndReplacesAStaleFile) {
   unlink(path.c_str());
 }
 
+TEST(SocketTest, AUnixSocketThatIsInUseIsLeftAlone) {
+  TemporaryDirectory directory;
+  const std::string path = directory.path() + "/s";
+  auto first = ListenUnix(path, 0);
+  ASSERT_TRUE(first.has_value());
+  // The second attempt finds the queue of the first listener full.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const auto second = ListenUnix(path, 1);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_EQ(second.error().code(), ErrorCode::AlreadyExists);
+    EXPECT_THAT(second.error().message(), ::testing::HasSubstr("listens on " + path + " already"));
+  }
+  EXPECT_EQ(access(path.c_str(), F_OK), 0);
+}
+
+TEST(SocketTest, AFileThatIsNoSocketIsLeftAlone) {
+  TemporaryDirectory directory;
+  const std::string path = directory.path() + "/precious";
+  UniqueFd(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)).Reset();
+  const auto listener = ListenUnix(path, 1);
+  ASSERT_FALSE(listener.has_value());
+  EXPECT_EQ(listener.error().code(), ErrorCode::AlreadyExists);
+  EXPECT_THAT(listener.error().message(), ::testing::HasSubstr("is no socket"));
+  EXPECT_EQ(access(path.c_str(), F_OK), 0);
+}
+
 TEST(SocketTest, APathThatIsTooLongSaysWhatToDo) {
   const std::string path = "/tmp/" + std::string(200, 'x');
   const auto listener = ListenUnix(path, 1);
