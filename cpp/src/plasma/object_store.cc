@@ -15,7 +15,10 @@ constexpr int64_t kTimeoutMsMax = int64_t{366} * 24 * 3600 * 1000;
 }  // namespace
 
 ObjectStore::ObjectStore(CoreOptions options)
-    : options_(std::move(options)), allocator_(options_.segment_bytes), objects_(allocator_) {}
+    : options_(std::move(options)),
+      allocator_(options_.segment_bytes),
+      objects_(allocator_),
+      trimmer_(options_.give_back_after_ms) {}
 
 ClientId ObjectStore::AddClient(bool asks_again) {
   clients_[next_client_].asks_again = asks_again;
@@ -180,6 +183,8 @@ Outcome ObjectStore::Finish(int64_t now_ms) {
   for (const ObjectLifecycleManager::Freed& freed : objects_.TakeFreed()) {
     outcome_.events.push_back({StoreEvent::Kind::Deleted, freed.object, freed.stored, 0});
   }
+  // Once something may be given back, Trim finds out when that has ended.
+  if (!trimmer_.NextDeadline()) trimmer_.Observe(allocator_.has_warm_run(), now_ms);
   return std::exchange(outcome_, {});
 }
 

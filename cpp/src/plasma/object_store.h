@@ -25,6 +25,7 @@
 #include "plasma/allocator.h"
 #include "plasma/create_queue.h"
 #include "plasma/get_queue.h"
+#include "plasma/idle_trimmer.h"
 #include "plasma/local_object.h"
 #include "plasma/object_lifecycle_manager.h"
 #include "plasma/unfinished_creates.h"
@@ -64,6 +65,8 @@ struct Outcome {
   std::vector<FallbackWanted> fallback_wanted;
   std::vector<uint32_t> emptied;  // Fallback segments that may go.
   std::vector<ForgottenSegment> forgotten;
+  // Pages nobody needs, to be given back before anything else is done.
+  std::vector<Range> give_back;
   uint64_t evicted_bytes = 0;  // By Evict.
 };
 
@@ -89,6 +92,7 @@ constexpr int64_t kSpillStalledMs = 8000;
 
 struct CoreOptions {
   std::vector<uint64_t> segment_bytes;
+  int64_t give_back_after_ms = 0;  // 0: never.
   int64_t create_grace_ms = 2000;
   int64_t full_delay_ms = 10;
   double spill_threshold = 0.8;
@@ -121,7 +125,7 @@ class ObjectStore {
   // Deletes what `owner` owns, now and whenever it is sealed later.
   Outcome OwnerDied(const WorkerId& owner, int64_t now_ms);
 
-  // Answers what has waited long enough.
+  // Answers what has waited long enough, and gives memory back.
   Outcome Tick(int64_t now_ms);
   // When Tick has something to do.
   std::optional<int64_t> NextDeadline() const;
@@ -163,6 +167,7 @@ class ObjectStore {
   Status OutOfMemory(const WaitingCreate& create) const;
   // Ends every call: serves creates from what was freed, collects the outcome.
   Outcome Finish(int64_t now_ms);
+  void Trim(int64_t now_ms);
 
   const CoreOptions options_;
   Allocator allocator_;
@@ -170,6 +175,7 @@ class ObjectStore {
   GetQueue gets_;
   CreateQueue creates_;
   UnfinishedCreates unfinished_;
+  IdleTrimmer trimmer_;
   ClientId next_client_ = 1;
   std::unordered_map<ClientId, Client> clients_;
   // Owners that died lately: what is created for them dies at once too.

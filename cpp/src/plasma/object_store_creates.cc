@@ -9,6 +9,10 @@
 namespace skyray::plasma {
 namespace {
 
+// What one step may give back: some milliseconds of the store's time.
+constexpr uint64_t kGiveBackBytesMax = 32 << 20;
+constexpr size_t kGiveBackRangesMax = 256;
+
 // A client that wants to wait longer asks again.
 constexpr uint64_t kRetryWaitMsMax = 60000;
 
@@ -102,6 +106,7 @@ std::optional<Status> ObjectStore::Refusal(const WaitingCreate& create) const {
 
 Result<ObjectPlace> ObjectStore::Attempt(const WaitingCreate& create, int64_t now_ms) {
   if (dead_owners_.contains(create.object.owner)) return OwnerIsDead(create.object);
+  trimmer_.Created(now_ms);
   return Begun(create, objects_.Create(create.object, now_ms));
 }
 
@@ -156,7 +161,20 @@ Outcome ObjectStore::Tick(int64_t now_ms) {
     outcome_.created.push_back(
         {question.client, question.request_id, ObjectPlace(), /*unfinished=*/true});
   }
+  Trim(now_ms);
   return Finish(now_ms);
+}
+
+void ObjectStore::Trim(int64_t now_ms) {
+  if (!trimmer_.MayGiveBack(now_ms)) return;
+  uint64_t bytes = 0;
+  while (bytes < kGiveBackBytesMax && outcome_.give_back.size() < kGiveBackRangesMax) {
+    const auto range = allocator_.TakeColdest(kGiveBackBytesMax - bytes);
+    if (!range) break;
+    bytes += range->bytes;
+    outcome_.give_back.push_back(*range);
+  }
+  trimmer_.Observe(allocator_.has_warm_run(), now_ms);
 }
 
 std::optional<int64_t> ObjectStore::NextDeadline() const {
@@ -165,6 +183,7 @@ std::optional<int64_t> ObjectStore::NextDeadline() const {
     if (deadline && (!next || *deadline < *next)) next = deadline;
   };
   consider(unfinished_.NextDeadline());
+  consider(trimmer_.NextDeadline());
   if (const WaitingCreate* head = creates_.Front()) {
     consider(head->since_ms + options_.create_grace_ms);
   }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -13,42 +14,29 @@
 #include "plasma/wire.h"
 
 namespace skyray::plasma {
-namespace {
-
-constexpr uint64_t kCapacityBytesMin = 1u << 20;
-constexpr uint64_t kCapacityBytesMax = uint64_t{1} << 46;
-
-}  // namespace
-
 int64_t StoreNowMs() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-Status Validate(const StoreOptions& options) {
-  if (options.capacity_bytes < kCapacityBytesMin || options.capacity_bytes > kCapacityBytesMax) {
-    return Status(ErrorCode::InvalidArgument,
-                  "the store's memory of " + std::to_string(options.capacity_bytes) +
-                      " bytes is not in " + std::to_string(kCapacityBytesMin) + ".." +
-                      std::to_string(kCapacityBytesMax));
-  }
-  if (options.socket_path.empty()) {
-    return Status(ErrorCode::InvalidArgument, "the store needs a socket path");
-  }
-  return Status();
-}
-
 Result<std::unique_ptr<StoreServer>> StoreServer::Start(boost::asio::io_context& loop,
                                                         const StoreOptions& options,
                                                         EventHandler on_events) {
-  if (Status status = Validate(options); !status.ok()) return status;
-  auto segment = Segment::Create({.bytes = options.capacity_bytes / kPageBytes * kPageBytes});
-  if (!segment) return segment.error();
+  const auto plan = PlanStore(options, LookAtSystem(options.directory, options.fallback_directory));
+  if (!plan) return plan.error();
   std::vector<Segment> segments;
-  segments.push_back(std::move(*segment));
+  for (const SegmentOptions& wanted : plan->segments) {
+    auto segment = Segment::Create(wanted);
+    if (!segment) return segment.error();
+    segments.push_back(std::move(*segment));
+  }
   std::unique_ptr<StoreServer> server(
       new StoreServer(loop, options, std::move(segments), std::move(on_events)));
   if (Status status = server->server_.ListenUnix(options.socket_path); !status.ok()) return status;
+  SKYRAY_LOG(Info) << "plasma store: " << plan->sentence << "; on " << options.socket_path;
+  for (const std::string& warning : plan->warnings) {
+    SKYRAY_LOG(Warning) << "plasma store: " << warning;
+  }
   return server;
 }
 
@@ -58,9 +46,13 @@ static std::vector<uint64_t> SizesOf(const std::vector<Segment>& segments) {
   return sizes;
 }
 
-static CoreOptions CoreOptionsOf(const StoreOptions& options, std::vector<uint64_t> segment_bytes) {
+static CoreOptions CoreOptionsOf(const StoreOptions& options,
+                                 const std::vector<Segment>& segments) {
   CoreOptions core;
-  core.segment_bytes = std::move(segment_bytes);
+  core.segment_bytes = SizesOf(segments);
+  const bool can_give_back = std::all_of(segments.begin(), segments.end(),
+                                         [](const Segment& each) { return each.can_give_back; });
+  core.give_back_after_ms = can_give_back ? options.give_back_after_ms : 0;
   core.create_grace_ms = options.create_grace_ms;
   core.full_delay_ms = options.full_delay_ms;
   return core;
@@ -69,7 +61,7 @@ static CoreOptions CoreOptionsOf(const StoreOptions& options, std::vector<uint64
 StoreServer::StoreServer(boost::asio::io_context& loop, const StoreOptions& options,
                          std::vector<Segment> segments, EventHandler on_events)
     : segments_(std::move(segments)),
-      store_(CoreOptionsOf(options, SizesOf(segments_))),
+      store_(CoreOptionsOf(options, segments_)),
       on_events_(std::move(on_events)),
       timer_(loop),
       local_client_(store_.AddClient()),
@@ -145,9 +137,18 @@ void StoreServer::Drop(ipc::ConnectionId connection, const std::string& why) {
 uint64_t StoreServer::Deliver(Outcome outcome) {
   for (const CreateDone& done : outcome.created) DeliverCreate(done);
   for (const GetDone& done : outcome.got) DeliverGet(done);
+  GiveBack(outcome.give_back);
   if (on_events_ && !outcome.events.empty()) on_events_(std::move(outcome.events));
   ArmTimer();
   return outcome.evicted_bytes;
+}
+
+void StoreServer::GiveBack(const std::vector<Range>& ranges) const {
+  for (const Range& range : ranges) {
+    const Status status = segments_[range.segment].GiveBack(range.offset, range.bytes);
+    // Its pages stay, and are used again: nothing is lost by it.
+    if (!status.ok()) SKYRAY_LOG(Warning) << "plasma store: " << status.message();
+  }
 }
 
 void StoreServer::DeliverCreate(const CreateDone& done) {

@@ -24,20 +24,9 @@
 #include "ipc/server.h"
 #include "plasma/object_store.h"
 #include "plasma/segment.h"
+#include "plasma/store_setup.h"
 
 namespace skyray::plasma {
-
-struct StoreOptions {
-  uint64_t capacity_bytes = 0;
-  std::string socket_path;
-  // A create that finds the store full waits so long for room.
-  int64_t create_grace_ms = 2000;
-  // While it waits, the raylet is asked for room again and again.
-  int64_t full_delay_ms = 10;
-};
-
-// Fails with the reason in words if `options` cannot work.
-Status Validate(const StoreOptions& options);
 
 // A sealed object for a caller within the process.
 struct PinnedObject {
@@ -52,7 +41,8 @@ int64_t StoreNowMs();
 class StoreServer : private ipc::ServerHandler {
  public:
   using EventHandler = std::function<void(std::vector<StoreEvent>)>;
-  // Listens when it returns. `on_events` may be empty.
+  // Listens when it returns, and has told the log what memory it chose.
+  // `on_events` may be empty.
   static Result<std::unique_ptr<StoreServer>> Start(boost::asio::io_context& loop,
                                                     const StoreOptions& options,
                                                     EventHandler on_events);
@@ -113,6 +103,7 @@ class StoreServer : private ipc::ServerHandler {
   uint64_t Deliver(Outcome outcome);
   void DeliverCreate(const CreateDone& done);
   void DeliverGet(const GetDone& done);
+  void GiveBack(const std::vector<Range>& ranges) const;
   std::span<uint8_t> MemoryAt(uint32_t segment, uint64_t offset, uint64_t bytes) const;
   // The descriptor of `segment`, if `session` has not been sent it yet.
   void AddNewSegment(Session& session, uint32_t segment, NewSegments& listed,

@@ -37,11 +37,12 @@ class RunningStore {
   // Answers come to `shared_loop` if that is given, else to a loop of its own.
   explicit RunningStore(uint64_t capacity_bytes, int64_t create_grace_ms = 0,
                         boost::asio::io_context* shared_loop = nullptr)
+      : RunningStore(capacity_bytes, WithGrace(create_grace_ms), shared_loop) {}
+  RunningStore(uint64_t capacity_bytes, StoreOptions options,
+               boost::asio::io_context* shared_loop = nullptr)
       : loop(shared_loop == nullptr ? own_loop_ : *shared_loop) {
-    StoreOptions options;
     options.capacity_bytes = capacity_bytes;
     options.socket_path = directory_.path() + "/store.sock";
-    options.create_grace_ms = create_grace_ms;
     socket_path = options.socket_path;
     auto started = StoreRunner::Start(options, loop, [this](std::vector<StoreEvent> batch) {
       events.insert(events.end(), batch.begin(), batch.end());
@@ -82,6 +83,11 @@ class RunningStore {
   }
 
  private:
+  static StoreOptions WithGrace(int64_t create_grace_ms) {
+    StoreOptions options;
+    options.create_grace_ms = create_grace_ms;
+    return options;
+  }
   TemporaryDirectory directory_;
   boost::asio::io_context own_loop_;
 
