@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -18,13 +16,8 @@
 namespace skyray::plasma {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kInputKeptBytesMax = 1 << 20;
-// A reply that comes within this is not slept for; yielding between looks, so that
-// on a busy machine the store gets the core.
-constexpr auto kSpin = std::chrono::microseconds(20);
 
 Status Protocol(const std::string& what) {
   return Status(ErrorCode::Disconnected, "the store broke the protocol: " + what);
@@ -101,8 +94,7 @@ Result<StoreChannel::Reply> StoreChannel::Receive(uint64_t request_id) {
 }
 
 Result<std::optional<StoreChannel::Reply>> StoreChannel::TryRead(uint64_t wanted) {
-  const auto until = Clock::now() + kSpin;
-  for (;;) {
+  for (look_.Begin();;) {
     for (;;) {
       auto frame = NextFrame();
       if (!frame) return frame.error();
@@ -114,8 +106,7 @@ Result<std::optional<StoreChannel::Reply>> StoreChannel::TryRead(uint64_t wanted
     const auto some = ReadSome();
     if (!some) return some.error();
     if (*some) continue;
-    if (Clock::now() >= until) return std::optional<Reply>();
-    sched_yield();
+    if (!look_.Again()) return std::optional<Reply>();
   }
 }
 

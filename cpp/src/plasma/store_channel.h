@@ -23,6 +23,7 @@
 #include "common/unique_fd.h"
 #include "fbs/plasma_generated.h"
 #include "ipc/frame.h"
+#include "ipc/look_around.h"
 
 namespace skyray::plasma {
 
@@ -78,6 +79,7 @@ class StoreChannel {
   Result<std::optional<Reply>> File(ipc::Frame frame, uint64_t wanted);
 
   UniqueFd socket_;
+  ipc::LookAround look_;
   ReplyWaiter plain_waiter_;
   ReplyWaiter* const waiter_;
   Status broken_;  // Not Ok once the connection is of no use.
