@@ -33,7 +33,7 @@ Result<std::unique_ptr<StoreServer>> StoreServer::Start(boost::asio::io_context&
   std::unique_ptr<StoreServer> server(
       new StoreServer(loop, options, std::move(segments), std::move(on_events)));
   if (Status status = server->server_.ListenUnix(options.socket_path); !status.ok()) return status;
-  SKYRAY_LOG(Info) << "plasma store: " << plan->sentence << "; on " << options.socket_path;
+  SKYRAY_LOG(Info) << "plasma store: serving " << plan->sentence << "; on " << options.socket_path;
   for (const std::string& warning : plan->warnings) {
     SKYRAY_LOG(Warning) << "plasma store: " << warning;
   }
