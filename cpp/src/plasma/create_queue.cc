@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plasma/create_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/logging.h"
@@ -26,6 +27,17 @@ void CreateQueue::PopFront() {
 void CreateQueue::RemoveClient(ClientId client) {
   std::erase_if(waiting_,
                 [client](const WaitingCreate& create) { return create.client == client; });
+}
+
+std::optional<WaitingCreate> CreateQueue::Take(ClientId client, const ObjectId& id) {
+  const auto found =
+      std::find_if(waiting_.begin(), waiting_.end(), [&](const WaitingCreate& create) {
+        return create.client == client && create.object.id == id;
+      });
+  if (found == waiting_.end()) return std::nullopt;
+  WaitingCreate taken = std::move(*found);
+  waiting_.erase(found);
+  return taken;
 }
 
 }  // namespace skyray::plasma

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 #include "plasma/local_object.h"
 
@@ -18,6 +19,7 @@ struct WaitingCreate {
   uint64_t request_id = 0;
   NewObject object;
   int64_t since_ms = 0;
+  bool restore = false;  // The object is there; room is wanted for its bytes.
 };
 
 class CreateQueue {
@@ -30,6 +32,8 @@ class CreateQueue {
   // REQUIRES: somebody waits.
   void PopFront();
   void RemoveClient(ClientId client);
+  // Takes out what `client` waits for under that id, if it does.
+  std::optional<WaitingCreate> Take(ClientId client, const ObjectId& id);
   size_t size() const { return waiting_.size(); }
 
  private:

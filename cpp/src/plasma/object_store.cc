@@ -56,7 +56,13 @@ Outcome ObjectStore::Seal(ClientId client, const ObjectId& id, bool keep_referen
   outcome_.events.push_back({StoreEvent::Kind::Added, object->object, false, 0});
   // Those who waited refer to it before its creator lets go.
   FillGets(*object);
-  if (!keep_reference) DropReference(client, *object);
+  if (!keep_reference) {
+    // To its creator the segment is gone, even if a get of its own has found it just now.
+    if (object->in_fallback() && creator.references.at(object->index).count > 1) {
+      outcome_.forgotten.push_back({client, object->allocation.segment});
+    }
+    DropReference(client, *object);
+  }
   return Finish(now_ms);
 }
 
@@ -70,8 +76,12 @@ Outcome ObjectStore::Abort(ClientId client, const ObjectId& id, int64_t now_ms) 
   Client& creator = clients_.at(client);
   const LocalObject* object = FindCreating(creator, id);
   if (object == nullptr) {
-    ++ignored_requests_total_;
+    Withdraw(client, id);
   } else {
+    unfinished_.DropEnding(client, id);
+    if (object->in_fallback()) {
+      outcome_.forgotten.push_back({client, object->allocation.segment});
+    }
     creator.references.erase(object->index);
     const Status status = objects_.Abort(id);
     SKYRAY_CHECK(status.ok());
@@ -91,6 +101,10 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
     const LocalObject* object = objects_.Find(ids[i]);
     if (object == nullptr || !object->sealed()) {
       ++missing;
+      if (object != nullptr && object->state == ObjectState::Spilled) {
+        objects_.BeginRestore(object->index);
+        outcome_.events.push_back({StoreEvent::Kind::RestoreWanted, object->object, true, 0});
+      }
       continue;
     }
     get.found[i] = true;
@@ -159,7 +173,10 @@ void ObjectStore::DropReference(ClientId client, const LocalObject& object) {
   auto& references = clients_.at(client).references;
   const auto found = references.find(object.index);
   SKYRAY_CHECK(found != references.end());
-  if (--found->second.count == 0) references.erase(found);
+  if (--found->second.count == 0) {
+    references.erase(found);
+    if (object.in_fallback()) outcome_.forgotten.push_back({client, object.allocation.segment});
+  }
   objects_.RemoveReference(object.index);
 }
 
@@ -180,6 +197,8 @@ void ObjectStore::AnswerGet(const WaitingGet& get) {
 
 Outcome ObjectStore::Finish(int64_t now_ms) {
   ServeCreates(now_ms);
+  AskForSpace(now_ms);
+  for (const uint32_t segment : objects_.TakeEmptied()) outcome_.emptied.push_back(segment);
   for (const ObjectLifecycleManager::Freed& freed : objects_.TakeFreed()) {
     outcome_.events.push_back({StoreEvent::Kind::Deleted, freed.object, freed.stored, 0});
   }

@@ -87,8 +87,10 @@ constexpr size_t kWaitingCreatesMax = 4096;
 // Gets of a client that has more than this waiting do not wait.
 constexpr size_t kWaitingGetsPerClientMax = 1024;
 constexpr size_t kListObjectsMax = 8192;
-// A spill that has not come to an end for so long holds nobody back any more.
+// A spill that has come to no end for so long is waited for no more.
 constexpr int64_t kSpillStalledMs = 8000;
+// Whatever the disk has, no object is larger than this.
+constexpr uint64_t kFallbackBytesMax = uint64_t{1} << 46;
 
 struct CoreOptions {
   std::vector<uint64_t> segment_bytes;
@@ -124,6 +126,23 @@ class ObjectStore {
   Outcome Evict(uint64_t bytes, int64_t now_ms);
   // Deletes what `owner` owns, now and whenever it is sealed later.
   Outcome OwnerDied(const WorkerId& owner, int64_t now_ms);
+
+  // The least recently used of what may be spilled, until they are so many bytes
+  // or objects. They stay where they are until Spilled or SpillFailed.
+  std::vector<const LocalObject*> TakeSpillable(uint64_t bytes_min, size_t objects_max);
+  Outcome Spilled(std::span<const ObjectId> ids, int64_t now_ms);
+  Outcome SpillFailed(std::span<const ObjectId> ids, const Status& why, int64_t now_ms);
+  // Room for the bytes of a spilled object, through the queue of creates, for
+  // `client`. Ends with SealRestored or Lose.
+  // Errors: ObjectNotFound: it is not spilled (any more); OutOfMemory: it stays
+  // spilled, and the gets that wait for it are told.
+  Outcome Restore(ClientId client, uint64_t request_id, const ObjectId& id, int64_t now_ms);
+  bool IsRestoring(const ObjectId& id) const;
+  Outcome SealRestored(const ObjectId& id, int64_t now_ms);
+  // Its copy on disk is of no use: it is forgotten, and its gets end with `why`.
+  Outcome Lose(const ObjectId& id, const Status& why, int64_t now_ms);
+  // The answer to FallbackWanted.
+  Outcome FallbackMade(uint32_t segment, const Status& status, int64_t now_ms);
 
   // Answers what has waited long enough, and gives memory back.
   Outcome Tick(int64_t now_ms);
@@ -163,8 +182,16 @@ class ObjectStore {
   Result<ObjectPlace> Begun(const WaitingCreate& create, const Result<const LocalObject*>& object);
   void EndCreate(const WaitingCreate& create, Result<ObjectPlace> result);
   void ServeCreates(int64_t now_ms);
-  bool MayWait(const WaitingCreate& create, int64_t now_ms) const;
-  Status OutOfMemory(const WaitingCreate& create) const;
+  // There is no room for it, and it waits no longer.
+  void EndFull(const WaitingCreate& create);
+  void Withdraw(ClientId client, const ObjectId& id);
+  // When the head has waited long enough for nothing.
+  int64_t GraceEnds(const WaitingCreate& head) const;
+  Status OutOfMemory(const WaitingCreate& create, const Status& fallback = Status()) const;
+  // What is to be spilled beyond what is under way.
+  uint64_t SpaceNeeded() const;
+  int64_t NextSpaceWanted() const;
+  void AskForSpace(int64_t now_ms);
   // Ends every call: serves creates from what was freed, collects the outcome.
   Outcome Finish(int64_t now_ms);
   void Trim(int64_t now_ms);
@@ -181,6 +208,12 @@ class ObjectStore {
   // Owners that died lately: what is created for them dies at once too.
   std::unordered_set<WorkerId> dead_owners_;
   std::deque<WorkerId> dead_owners_by_age_;
+  uint64_t spilling_bytes_ = 0;  // Under way to the disk.
+  Status last_spill_failure_;
+  int64_t progress_ms_ = INT64_MIN;     // Something was spilled, or the head was served.
+  int64_t space_asked_ms_ = INT64_MIN;  // The last SpaceWanted.
+  uint32_t next_fallback_ = kFallbackSegmentFirst;
+  std::map<uint32_t, WaitingCreate> awaiting_fallback_;  // By the segment asked for.
   uint64_t ignored_requests_total_ = 0;
   Outcome outcome_;
 };

@@ -35,6 +35,10 @@ Status NoSuchCreate(uint64_t create_request_id) {
                     "the object was sealed or aborted since");
 }
 
+bool IsFull(const Result<ObjectPlace>& result) {
+  return !result && result.error().code() == ErrorCode::OutOfMemory;
+}
+
 Status OwnerIsDead(const NewObject& object) {
   return Status(ErrorCode::OwnerDied, "the owner of object " + object.id.Hex() + ", worker " +
                                           object.owner.Hex() +
@@ -54,11 +58,14 @@ Outcome ObjectStore::Create(ClientId client, uint64_t request_id, const NewObjec
       EndCreate(create, *refusal);
     } else if (creates_.size() > 0) {
       // What is there is for those who came first.
-      EndCreate(create, OutOfMemory(create));
+      EndFull(create);
     } else {
       auto result = Attempt(create, now_ms);
-      const bool full = !result && result.error().code() == ErrorCode::OutOfMemory;
-      EndCreate(create, full ? Result<ObjectPlace>(OutOfMemory(create)) : std::move(result));
+      if (IsFull(result)) {
+        EndFull(create);
+      } else {
+        EndCreate(create, std::move(result));
+      }
     }
   } else if (creates_.size() >= kWaitingCreatesMax) {
     EndCreate(create, TooManyCreates());
@@ -105,6 +112,7 @@ std::optional<Status> ObjectStore::Refusal(const WaitingCreate& create) const {
 }
 
 Result<ObjectPlace> ObjectStore::Attempt(const WaitingCreate& create, int64_t now_ms) {
+  if (create.restore) return Begun(create, objects_.GiveMemory(create.object.id));
   if (dead_owners_.contains(create.object.owner)) return OwnerIsDead(create.object);
   trimmer_.Created(now_ms);
   return Begun(create, objects_.Create(create.object, now_ms));
@@ -113,13 +121,19 @@ Result<ObjectPlace> ObjectStore::Attempt(const WaitingCreate& create, int64_t no
 Result<ObjectPlace> ObjectStore::Begun(const WaitingCreate& create,
                                        const Result<const LocalObject*>& object) {
   if (!object) return object.error();
-  clients_.at(create.client).references[(*object)->index] = {1, /*creating=*/true};
+  if (!create.restore) {
+    clients_.at(create.client).references[(*object)->index] = {1, /*creating=*/true};
+  }
   return PlaceOf(**object);
 }
 
 void ObjectStore::EndCreate(const WaitingCreate& create, Result<ObjectPlace> result) {
   uint64_t request_id = create.request_id;
-  if (unfinished_.Contains(create.client, request_id)) {
+  if (create.restore && IsFull(result)) {
+    const ObjectId id = create.object.id;
+    for (const WaitingGet& get : gets_.OnLost(id, result.error())) AnswerGet(get);
+    objects_.GiveUpRestore(id);
+  } else if (unfinished_.Contains(create.client, request_id)) {
     const auto asked = unfinished_.Finish(create.client, request_id,
                                           {create.object.id, result ? Status() : result.error()});
     if (!asked) return;
@@ -128,29 +142,81 @@ void ObjectStore::EndCreate(const WaitingCreate& create, Result<ObjectPlace> res
   outcome_.created.push_back({create.client, request_id, std::move(result)});
 }
 
-Status ObjectStore::OutOfMemory(const WaitingCreate& create) const {
+void ObjectStore::EndFull(const WaitingCreate& create) {
+  const uint64_t bytes = create.object.total_bytes();
+  if (!options_.fallback || bytes > kFallbackBytesMax || next_fallback_ == UINT32_MAX) {
+    return EndCreate(create, OutOfMemory(create));
+  }
+  const uint32_t segment = next_fallback_++;
+  awaiting_fallback_.emplace(segment, create);
+  outcome_.fallback_wanted.push_back({segment, Allocator::Rounded(bytes)});
+}
+
+Outcome ObjectStore::FallbackMade(uint32_t segment, const Status& status, int64_t now_ms) {
+  auto awaiting = awaiting_fallback_.extract(segment);
+  SKYRAY_CHECK(!awaiting.empty());
+  const WaitingCreate& create = awaiting.mapped();
+  if (!clients_.contains(create.client)) {
+    // It left meanwhile.
+    outcome_.emptied.push_back(segment);
+    return Finish(now_ms);
+  }
+  if (!status.ok()) {
+    EndCreate(create, OutOfMemory(create, status));
+    return Finish(now_ms);
+  }
+  const auto made = create.restore ? objects_.GiveFallback(create.object.id, segment)
+                                   : objects_.CreateInFallback(create.object, segment, now_ms);
+  if (!made) outcome_.emptied.push_back(segment);
+  EndCreate(create, Begun(create, made));
+  return Finish(now_ms);
+}
+
+void ObjectStore::Withdraw(ClientId client, const ObjectId& id) {
+  const auto waiting = creates_.Take(client, id);
+  if (!waiting) {
+    ++ignored_requests_total_;
+    return;
+  }
+  EndCreate(*waiting, Status(ErrorCode::Cancelled,
+                             "the create of object " + id.Hex() + " was withdrawn by its client"));
+  unfinished_.DropEnding(client, id);
+}
+
+Status ObjectStore::OutOfMemory(const WaitingCreate& create, const Status& fallback) const {
   const char* advice = objects_.CouldEverFit(create.object.total_bytes())
                            ? "; let go of references to large objects, or start the store with "
                              "more memory (object_store_memory)"
                            : "; an object can be no larger than the store: start it with more "
                              "memory (object_store_memory)";
-  return Status(ErrorCode::OutOfMemory, "no room for object " + create.object.id.Hex() + " of " +
-                                            std::to_string(create.object.total_bytes()) +
-                                            " bytes: " + objects_.DescribeUse() + advice);
+  std::string text = "no room for object " + create.object.id.Hex() + " of " +
+                     std::to_string(create.object.total_bytes()) +
+                     " bytes: " + objects_.DescribeUse();
+  if (!last_spill_failure_.ok()) text += "; spilling failed: " + last_spill_failure_.message();
+  if (!fallback.ok()) text += "; no fallback memory: " + fallback.message();
+  return Status(ErrorCode::OutOfMemory, text + advice);
 }
 
 void ObjectStore::ServeCreates(int64_t now_ms) {
   while (const WaitingCreate* head = creates_.Front()) {
     auto result = Attempt(*head, now_ms);
-    const bool full = !result && result.error().code() == ErrorCode::OutOfMemory;
-    if (full && MayWait(*head, now_ms)) return;
-    EndCreate(*head, full ? Result<ObjectPlace>(OutOfMemory(*head)) : std::move(result));
+    if (IsFull(result)) {
+      if (now_ms < GraceEnds(*head)) return;
+      EndFull(*head);
+    } else {
+      if (result) progress_ms_ = now_ms;
+      EndCreate(*head, std::move(result));
+    }
     creates_.PopFront();
   }
 }
 
-bool ObjectStore::MayWait(const WaitingCreate& create, int64_t now_ms) const {
-  return now_ms < create.since_ms + options_.create_grace_ms;
+int64_t ObjectStore::GraceEnds(const WaitingCreate& head) const {
+  const int64_t since = std::max(head.since_ms, progress_ms_);
+  const int64_t patience = spilling_bytes_ == 0
+                               ? options_.create_grace_ms
+                               : std::max(options_.create_grace_ms, kSpillStalledMs);
+  return since + patience;
 }
 
 Outcome ObjectStore::Tick(int64_t now_ms) {
@@ -185,8 +251,9 @@ std::optional<int64_t> ObjectStore::NextDeadline() const {
   consider(unfinished_.NextDeadline());
   consider(trimmer_.NextDeadline());
   if (const WaitingCreate* head = creates_.Front()) {
-    consider(head->since_ms + options_.create_grace_ms);
+    consider(GraceEnds(*head));
   }
+  if (SpaceNeeded() > 0) consider(NextSpaceWanted());
   return next;
 }
 

@@ -57,6 +57,10 @@ std::string ObjectStore::DebugState() const {
   line("clients", stats.clients);
   line("waiting gets", stats.waiting_gets);
   line("waiting creates", stats.waiting_creates);
+  line("bytes on their way to disk", spilling_bytes_);
+  if (!last_spill_failure_.ok()) {
+    text += "spilling failed: " + last_spill_failure_.ToString() + "\n";
+  }
   line("requests that made no sense", stats.ignored_requests_total);
   return text;
 }

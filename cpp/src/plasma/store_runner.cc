@@ -127,6 +127,40 @@ void StoreRunner::OwnerDied(const WorkerId& owner) {
   state_->PostToStore([owner](StoreServer& store) { store.OwnerDied(owner); });
 }
 
+void StoreRunner::TakeSpillable(uint64_t bytes_min, size_t objects_max,
+                                std::function<void(std::vector<SpillableObject>)> done) {
+  state_->PostToStore(
+      [bytes_min, objects_max, done = state_->ToOwner(std::move(done))](StoreServer& store) {
+        done(store.TakeSpillable(bytes_min, objects_max));
+      });
+}
+
+void StoreRunner::Spilled(std::vector<ObjectId> ids) {
+  state_->PostToStore([ids = std::move(ids)](StoreServer& store) { store.Spilled(ids); });
+}
+
+void StoreRunner::SpillFailed(std::vector<ObjectId> ids, Status why) {
+  state_->PostToStore([ids = std::move(ids), why = std::move(why)](StoreServer& store) {
+    store.SpillFailed(ids, why);
+  });
+}
+
+void StoreRunner::Restore(const ObjectId& id, std::function<void(Result<RestoreRoom>)> done) {
+  state_->PostToStore([id, done = state_->ToOwner(std::move(done))](StoreServer& store) mutable {
+    store.Restore(id, std::move(done));
+  });
+}
+
+void StoreRunner::Lose(const ObjectId& id, Status why) {
+  state_->PostToStore([id, why = std::move(why)](StoreServer& store) { store.Lose(id, why); });
+}
+
+void StoreRunner::SegmentFd(uint32_t segment, std::function<void(Result<UniqueFd>)> done) {
+  state_->PostToStore([segment, done = state_->ToOwner(std::move(done))](StoreServer& store) {
+    done(store.SegmentFd(segment));
+  });
+}
+
 void StoreRunner::Contains(const ObjectId& id, std::function<void(bool)> done) {
   state_->PostToStore([id, done = state_->ToOwner(std::move(done))](StoreServer& store) {
     done(store.Contains(id));

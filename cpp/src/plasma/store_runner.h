@@ -58,6 +58,17 @@ class StoreRunner {
   // Deletes all that this worker owned, and what is still created for it.
   void OwnerDied(const WorkerId& owner);
 
+  // For those who carry objects to disk and back; see StoreServer. An object that
+  // is taken stays in place until Spilled or SpillFailed, one that is restored is
+  // the caller's to write until Seal or Lose.
+  void TakeSpillable(uint64_t bytes_min, size_t objects_max,
+                     std::function<void(std::vector<SpillableObject>)> done);
+  void Spilled(std::vector<ObjectId> ids);
+  void SpillFailed(std::vector<ObjectId> ids, Status why);
+  void Restore(const ObjectId& id, std::function<void(Result<RestoreRoom>)> done);
+  void Lose(const ObjectId& id, Status why);
+  void SegmentFd(uint32_t segment, std::function<void(Result<UniqueFd>)> done);
+
   void Contains(const ObjectId& id, std::function<void(bool)> done);
   void Stats(std::function<void(StoreStats)> done);
   void DebugState(std::function<void(std::string)> done);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <utility>
 
 #include "common/logging.h"
@@ -55,12 +56,16 @@ static CoreOptions CoreOptionsOf(const StoreOptions& options,
   core.give_back_after_ms = can_give_back ? options.give_back_after_ms : 0;
   core.create_grace_ms = options.create_grace_ms;
   core.full_delay_ms = options.full_delay_ms;
+  core.spilling = options.spilling;
+  core.spill_threshold = options.spill_threshold;
+  core.fallback = !options.fallback_directory.empty();
   return core;
 }
 
 StoreServer::StoreServer(boost::asio::io_context& loop, const StoreOptions& options,
                          std::vector<Segment> segments, EventHandler on_events)
     : segments_(std::move(segments)),
+      fallback_directory_(options.fallback_directory),
       store_(CoreOptionsOf(options, segments_)),
       on_events_(std::move(on_events)),
       timer_(loop),
@@ -72,13 +77,18 @@ StoreServer::~StoreServer() = default;
 void StoreServer::Create(const NewObject& object,
                          std::function<void(Result<std::span<uint8_t>>)> done) {
   const uint64_t request_id = next_local_request_++;
-  local_creates_.emplace(request_id, std::move(done));
+  local_creates_.emplace(request_id, [this, done = std::move(done)](Result<ObjectPlace> place) {
+    if (!place) return done(place.error());
+    done(MemoryOf(*place));
+  });
   Deliver(
       store_.Create(local_client_, request_id, object, /*try_immediately=*/false, StoreNowMs()));
 }
 
 void StoreServer::Seal(const ObjectId& id) {
-  Deliver(store_.Seal(local_client_, id, /*keep_reference=*/false, StoreNowMs()));
+  const int64_t now = StoreNowMs();
+  Deliver(store_.IsRestoring(id) ? store_.SealRestored(id, now)
+                                 : store_.Seal(local_client_, id, /*keep_reference=*/false, now));
 }
 
 void StoreServer::Abort(const ObjectId& id) {
@@ -102,6 +112,46 @@ void StoreServer::Delete(std::span<const ObjectId> ids) {
 
 void StoreServer::OwnerDied(const WorkerId& owner) {
   Deliver(store_.OwnerDied(owner, StoreNowMs()));
+}
+
+std::vector<SpillableObject> StoreServer::TakeSpillable(uint64_t bytes_min, size_t objects_max) {
+  std::vector<SpillableObject> spillable;
+  for (const LocalObject* object : store_.TakeSpillable(bytes_min, objects_max)) {
+    const ObjectPlace place = PlaceOf(*object);
+    spillable.push_back({object->object, MemoryOf(place), place});
+  }
+  return spillable;
+}
+
+void StoreServer::Spilled(std::span<const ObjectId> ids) {
+  Deliver(store_.Spilled(ids, StoreNowMs()));
+}
+
+void StoreServer::SpillFailed(std::span<const ObjectId> ids, const Status& why) {
+  Deliver(store_.SpillFailed(ids, why, StoreNowMs()));
+}
+
+void StoreServer::Restore(const ObjectId& id, std::function<void(Result<RestoreRoom>)> done) {
+  const uint64_t request_id = next_local_request_++;
+  local_creates_.emplace(request_id, [this, done = std::move(done)](Result<ObjectPlace> place) {
+    if (!place) return done(place.error());
+    done(RestoreRoom{MemoryOf(*place), *place});
+  });
+  Deliver(store_.Restore(local_client_, request_id, id, StoreNowMs()));
+}
+
+void StoreServer::Lose(const ObjectId& id, const Status& why) {
+  Deliver(store_.Lose(id, why, StoreNowMs()));
+}
+
+Result<UniqueFd> StoreServer::SegmentFd(uint32_t segment) const {
+  const Segment* found = FindSegment(segment);
+  if (found == nullptr) {
+    return Status(ErrorCode::NotFound, "the store has no segment " + std::to_string(segment));
+  }
+  UniqueFd copy(fcntl(found->fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return ErrnoStatus("passing a segment", errno);
+  return copy;
 }
 
 void StoreServer::OnConnect(ipc::ConnectionId connection, const ipc::PeerCredentials&) {
@@ -135,12 +185,40 @@ void StoreServer::Drop(ipc::ConnectionId connection, const std::string& why) {
 }
 
 uint64_t StoreServer::Deliver(Outcome outcome) {
+  const uint64_t evicted_bytes = outcome.evicted_bytes;
+  Carry(outcome);
+  // The making of one may free, or want, another.
+  std::deque<FallbackWanted> wanted(outcome.fallback_wanted.begin(), outcome.fallback_wanted.end());
+  while (!wanted.empty()) {
+    const FallbackWanted next = wanted.front();
+    wanted.pop_front();
+    Outcome made = store_.FallbackMade(next.segment, MakeFallback(next), StoreNowMs());
+    Carry(made);
+    wanted.insert(wanted.end(), made.fallback_wanted.begin(), made.fallback_wanted.end());
+  }
+  ArmTimer();
+  return evicted_bytes;
+}
+
+Status StoreServer::MakeFallback(const FallbackWanted& wanted) {
+  auto made = Segment::CreateFallback(fallback_directory_, wanted.bytes);
+  if (!made) return made.error();
+  fallback_segments_.emplace(wanted.segment, std::move(*made));
+  return Status();
+}
+
+void StoreServer::Carry(Outcome& outcome) {
+  // Before anybody hears of room that may be the same.
+  GiveBack(outcome.give_back);
+  for (const ForgottenSegment& forgotten : outcome.forgotten) {
+    const auto connection = connections_.find(forgotten.client);
+    if (connection == connections_.end()) continue;
+    sessions_.at(connection->second).segments.erase(forgotten.segment);
+  }
   for (const CreateDone& done : outcome.created) DeliverCreate(done);
   for (const GetDone& done : outcome.got) DeliverGet(done);
-  GiveBack(outcome.give_back);
   if (on_events_ && !outcome.events.empty()) on_events_(std::move(outcome.events));
-  ArmTimer();
-  return outcome.evicted_bytes;
+  for (const uint32_t segment : outcome.emptied) fallback_segments_.erase(segment);
 }
 
 void StoreServer::GiveBack(const std::vector<Range>& ranges) const {
@@ -155,10 +233,7 @@ void StoreServer::DeliverCreate(const CreateDone& done) {
   if (done.client == local_client_) {
     auto callback = local_creates_.extract(done.request_id);
     if (callback.empty()) return;
-    if (!done.place) return callback.mapped()(done.place.error());
-    const ObjectPlace& place = *done.place;
-    return callback.mapped()(
-        MemoryAt(place.segment, place.offset, place.bytes + place.metadata_bytes));
+    return callback.mapped()(done.place);
   }
   const auto connection = connections_.find(done.client);
   if (connection == connections_.end()) return;  // It left while its reply was made.
@@ -222,22 +297,32 @@ void StoreServer::DeliverGet(const GetDone& done) {
        std::move(fds));
 }
 
+const Segment* StoreServer::FindSegment(uint32_t segment) const {
+  if (segment < segments_.size()) return &segments_[segment];
+  const auto found = fallback_segments_.find(segment);
+  return found == fallback_segments_.end() ? nullptr : &found->second;
+}
+
 std::span<uint8_t> StoreServer::MemoryAt(uint32_t segment, uint64_t offset, uint64_t bytes) const {
-  return {segments_[segment].mapping->data() + offset, bytes};
+  return {FindSegment(segment)->mapping->data() + offset, bytes};
+}
+
+std::span<uint8_t> StoreServer::MemoryOf(const ObjectPlace& place) const {
+  return MemoryAt(place.segment, place.offset, place.bytes + place.metadata_bytes);
 }
 
 void StoreServer::AddNewSegment(Session& session, uint32_t segment, NewSegments& listed,
                                 std::vector<UniqueFd>& fds) const {
   if (session.segments.contains(segment)) return;
-  UniqueFd copy(fcntl(segments_[segment].fd.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) {
+  auto copy = SegmentFd(segment);
+  if (!copy) {
     // Out of descriptors: the client hears of a segment it does not have, and says so.
-    SKYRAY_LOG(Error) << "plasma store: " << ErrnoStatus("passing a segment", errno).message();
+    SKYRAY_LOG(Error) << "plasma store: " << copy.error().message();
     return;
   }
   session.segments.insert(segment);
-  listed.emplace_back(segments_[segment].mapping->bytes(), segment);
-  fds.push_back(std::move(copy));
+  listed.emplace_back(FindSegment(segment)->mapping->bytes(), segment);
+  fds.push_back(std::move(*copy));
 }
 
 void StoreServer::ArmTimer() {

@@ -3,7 +3,8 @@
 //
 // Threading:  lives on one loop; every call, handler and callback is there.
 // Ownership:  owns the segments, the ObjectStore and its connections. Memory
-//             handed to in-process callers stays mapped until it is destroyed.
+//             handed to in-process callers stays mapped until it is destroyed,
+//             a fallback segment's only while they refer to the object.
 // Errors:     Start returns them. A peer that sends garbage, an oversized frame
 //             or another protocol version is dropped, and nobody else notices.
 #pragma once
@@ -35,6 +36,19 @@ struct PinnedObject {
   std::span<const uint8_t> metadata;
 };
 
+// An object to be written to disk: its data, then its metadata.
+struct SpillableObject {
+  NewObject object;
+  std::span<const uint8_t> bytes;
+  ObjectPlace place;
+};
+
+// Where a spilled object's data and metadata are to be read to.
+struct RestoreRoom {
+  std::span<uint8_t> bytes;
+  ObjectPlace place;
+};
+
 // The clock of a store's deadlines.
 int64_t StoreNowMs();
 
@@ -61,6 +75,18 @@ class StoreServer : private ipc::ServerHandler {
   void Release(const ObjectId& id);
   void Delete(std::span<const ObjectId> ids);
   void OwnerDied(const WorkerId& owner);
+
+  // The oldest that may be spilled, until they are so many bytes or objects; none
+  // if there are none. They stay in place until Spilled or SpillFailed.
+  std::vector<SpillableObject> TakeSpillable(uint64_t bytes_min, size_t objects_max);
+  void Spilled(std::span<const ObjectId> ids);
+  void SpillFailed(std::span<const ObjectId> ids, const Status& why);
+  // Room for what is spilled; then Seal or Lose.
+  // Errors: ObjectNotFound: it is not spilled any more; OutOfMemory: it stays spilled.
+  void Restore(const ObjectId& id, std::function<void(Result<RestoreRoom>)> done);
+  void Lose(const ObjectId& id, const Status& why);
+  // A copy of a segment's descriptor. Errors: NotFound; IoError.
+  Result<UniqueFd> SegmentFd(uint32_t segment) const;
 
   bool Contains(const ObjectId& id) const { return store_.Contains(id); }
   // Sealed or not.
@@ -101,6 +127,10 @@ class StoreServer : private ipc::ServerHandler {
 
   // Returns the bytes that Evict freed.
   uint64_t Deliver(Outcome outcome);
+  void Carry(Outcome& outcome);
+  Status MakeFallback(const FallbackWanted& wanted);
+  const Segment* FindSegment(uint32_t segment) const;
+  std::span<uint8_t> MemoryOf(const ObjectPlace& place) const;
   void DeliverCreate(const CreateDone& done);
   void DeliverGet(const GetDone& done);
   void GiveBack(const std::vector<Range>& ranges) const;
@@ -118,6 +148,8 @@ class StoreServer : private ipc::ServerHandler {
   void ArmTimer();
 
   const std::vector<Segment> segments_;
+  std::unordered_map<uint32_t, Segment> fallback_segments_;
+  const std::string fallback_directory_;
   ObjectStore store_;
   EventHandler on_events_;
   flatbuffers::FlatBufferBuilder builder_;
@@ -127,7 +159,7 @@ class StoreServer : private ipc::ServerHandler {
   std::unordered_map<ClientId, ipc::ConnectionId> connections_;
   const ClientId local_client_;
   uint64_t next_local_request_ = 1;
-  std::unordered_map<uint64_t, std::function<void(Result<std::span<uint8_t>>)>> local_creates_;
+  std::unordered_map<uint64_t, std::function<void(Result<ObjectPlace>)>> local_creates_;
   std::unordered_map<uint64_t, LocalGet> local_gets_;
   ipc::Server server_;
 };

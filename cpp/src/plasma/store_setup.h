@@ -25,6 +25,10 @@ struct StoreOptions {
   int64_t create_grace_ms = 2000;
   // While it waits, the raylet is asked for room again and again.
   int64_t full_delay_ms = 10;
+  // Whether it is: somebody answers SpaceWanted and RestoreWanted.
+  bool spilling = false;
+  // Of the capacity: what is in use beyond that should be spilled.
+  double spill_threshold = 0.8;
 
   // Where the memory is: a memfd, unless a directory is named.
   std::string directory{};

@@ -87,6 +87,18 @@ void UnfinishedCreates::RemoveClient(ClientId client) {
   }
 }
 
+void UnfinishedCreates::DropEnding(ClientId client, const ObjectId& id) {
+  const auto count = counts_.find(client);
+  if (count == counts_.end()) return;
+  auto at = entries_.lower_bound({client, 0});
+  for (; at != entries_.end() && at->first.first == client; ++at) {
+    if (!at->second.ending || at->second.ending->id != id) continue;
+    entries_.erase(at);
+    if (--count->second == 0) counts_.erase(count);
+    return;
+  }
+}
+
 void UnfinishedCreates::DropQuestion(const Key& key, Entry& entry) {
   if (!entry.question) return;
   by_deadline_.erase({entry.deadline_ms, key});

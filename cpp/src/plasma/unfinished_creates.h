@@ -61,6 +61,8 @@ class UnfinishedCreates {
   std::vector<Question> TakeExpired(int64_t now_ms);
   std::optional<int64_t> NextDeadline() const;
   void RemoveClient(ClientId client);
+  // Nobody will ask for the ending of the create of `id`, if one is kept.
+  void DropEnding(ClientId client, const ObjectId& id);
 
  private:
   struct Entry {

@@ -172,6 +172,38 @@ TEST_F(CreatesTest, AnObjectAbortedBeforeItWasAskedForIsGone) {
   EXPECT_EQ(Retry(bob, 2, 3), "ObjectNotFound");
 }
 
+TEST_F(CreatesTest, AnAbortWithdrawsACreateThatWaits) {
+  Create(ann, 1, a, 600);
+  Create(bob, 2, b, 600);
+  EXPECT_EQ(Create(ann, 3, c, 100), "unfinished");
+  EXPECT_EQ(Retry(ann, 3, 4, 50), "");
+  EXPECT_EQ(Said(store.Abort(bob, b, now), ann, 4), "room") << "bob held her back";
+  EXPECT_EQ(Retry(bob, 2, 5), "ObjectNotFound");
+  EXPECT_EQ(store.Stats().ignored_requests_total, 0u);
+}
+
+TEST_F(CreatesTest, AWithdrawnCreateAnswersWhoAsked) {
+  Create(ann, 1, a, 600);
+  Create(bob, 2, b, 600);
+  EXPECT_EQ(Retry(bob, 2, 3, 50), "");
+  EXPECT_EQ(Said(store.Abort(bob, b, now), bob, 3), "Cancelled");
+}
+
+TEST_F(CreatesTest, WithdrawnCreatesTakeNoneOfTheClientsRoom) {
+  Create(ann, 1, a, 1024);
+  for (uint64_t i = 0; i < 3 * kUnfinishedPerClientMax; ++i) {
+    ASSERT_EQ(Create(bob, i, b, 600), "unfinished");
+    if (i % 2 == 0) {  // Its room comes, but it is never asked for.
+      store.Abort(ann, a, now);
+      ASSERT_TRUE(store.objects().Find(b) != nullptr);
+      store.Abort(bob, b, now);
+      ASSERT_EQ(Create(ann, 1, a, 1024), "room");
+    } else {
+      store.Abort(bob, b, now);
+    }
+  }
+}
+
 TEST_F(CreatesTest, TryImmediatelyTakesNothingFromThoseWhoWait) {
   Create(ann, 1, a, 600);
   EXPECT_EQ(Create(ann, 2, c, 100, true), "room");

@@ -106,6 +106,115 @@ TEST_F(StoreRunnerTest, ADeadOwnersObjectsGoNowAndLater) {
             ErrorCode::OwnerDied);
 }
 
+class SpillingRunnerTest : public ::testing::Test {
+ protected:
+  static StoreOptions Options() {
+    StoreOptions options;
+    options.spilling = true;
+    options.spill_threshold = 0.5;
+    options.create_grace_ms = 3600 * 1000;
+    return options;
+  }
+  const StoreEvent* Find(StoreEvent::Kind kind) const {
+    for (const StoreEvent& event : store.events) {
+      if (event.kind == kind) return &event;
+    }
+    return nullptr;
+  }
+  RunningStore store{8 << 20, Options()};
+  WorkerId owner = WorkerId::FromRandom();
+};
+
+TEST_F(SpillingRunnerTest, WhatIsCarriedAwayComesBackForAGet) {
+  const auto client = store.Connect();
+  const std::string text(6 << 20, 'x');
+  const ObjectId id = PutText(*client, owner, text);
+  ASSERT_TRUE(store.RunUntil([&] { return Find(StoreEvent::Kind::SpaceWanted) != nullptr; }));
+  std::string on_disk;
+  store.runner->TakeSpillable(1, 10, [&](const std::vector<SpillableObject>& taken) {
+    ASSERT_EQ(taken.size(), 1u);
+    EXPECT_EQ(taken[0].object.id, id);
+    on_disk.assign(taken[0].bytes.begin(), taken[0].bytes.end());
+    store.runner->Spilled({id});
+  });
+  ASSERT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.totals.spilled.objects == 1; }));
+  PutText(*client, owner, std::string(6 << 20, 'y'), /*primary=*/false);  // Evicts it.
+  EXPECT_EQ(store.Stats().objects.spilled.objects, 1u);
+  EXPECT_TRUE(*client->Contains(id));
+
+  EXPECT_EQ(GetText(*client, id), GetText(*client, ObjectId::FromRandom())) << "not at once";
+  ASSERT_TRUE(store.RunUntil([&] { return Find(StoreEvent::Kind::RestoreWanted) != nullptr; }));
+  store.runner->Restore(id, [&](Result<RestoreRoom> room) {
+    ASSERT_TRUE(room.has_value());
+    ASSERT_EQ(room->bytes.size(), on_disk.size());
+    std::memcpy(room->bytes.data(), on_disk.data(), on_disk.size());
+    store.runner->Seal(id);
+  });
+  ASSERT_TRUE(
+      store.StatsBecome([](const StoreStats& s) { return s.totals.restored.objects == 1; }));
+  EXPECT_EQ(GetText(*client, id), text);
+}
+
+TEST_F(SpillingRunnerTest, ALostObjectIsSaidToWhoWaits) {
+  const auto client = store.Connect();
+  const ObjectId id = PutText(*client, owner, "soon gone");
+  ASSERT_TRUE(store.RunUntil([&] { return Find(StoreEvent::Kind::Added) != nullptr; }));
+  store.runner->TakeSpillable(
+      1, 10, [&](const std::vector<SpillableObject>&) { store.runner->Spilled({id}); });
+  ASSERT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.totals.spilled.objects == 1; }));
+  EXPECT_GT(*client->Evict(1), 0u);
+  bool answered = false;
+  store.runner->Pin(id, -1, [&](const std::optional<PinnedObject>& pinned) {
+    EXPECT_FALSE(pinned.has_value());
+    answered = true;
+  });
+  store.runner->Lose(id, Status(ErrorCode::ObjectLost, "gone"));
+  ASSERT_TRUE(store.RunUntil([&] { return answered; }));
+  ASSERT_TRUE(store.RunUntil([&] { return Find(StoreEvent::Kind::Deleted) != nullptr; }));
+  EXPECT_TRUE(Find(StoreEvent::Kind::Deleted)->stored);
+}
+
+TEST_F(SpillingRunnerTest, ASegmentsDescriptorIsCopied) {
+  std::vector<bool> found;
+  for (const uint32_t segment : {0u, 7u, kFallbackSegmentFirst}) {
+    store.runner->SegmentFd(segment, [&found, segment](const Result<UniqueFd>& fd) {
+      found.push_back(fd.has_value());
+      EXPECT_EQ(fd ? ErrorCode::Ok : fd.error().code(),
+                segment == 0 ? ErrorCode::Ok : ErrorCode::NotFound);
+    });
+  }
+  ASSERT_TRUE(store.RunUntil([&] { return found.size() == 3; }));
+  EXPECT_EQ(found, (std::vector<bool>{true, false, false}));
+}
+
+TEST(StoreFallbackTest, AnObjectLargerThanTheStoreIsOnDisk) {
+  TemporaryDirectory directory;
+  StoreOptions options;
+  options.fallback_directory = directory.path();
+  RunningStore store(1 << 20, options);
+  const size_t fds = CountOpenFds();
+  {
+    const auto client = store.Connect();
+    const auto other = store.Connect();
+    const std::string text(3 << 20, 'z');
+    const ObjectId id = PutText(*client, WorkerId::FromRandom(), text);
+    EXPECT_EQ(store.Stats().objects.fallback.objects, 1u);
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(GetText(*client, id), text);
+      EXPECT_EQ(GetText(*other, id), text);
+      EXPECT_TRUE(client->Release(id).ok());
+    }
+    for (int round = 0; round < 3; ++round) EXPECT_TRUE(other->Release(id).ok());
+    EXPECT_EQ(GetText(*other, id), text) << "its descriptor is sent anew";
+    EXPECT_TRUE(other->Release(id).ok());
+    const std::vector<ObjectId> ids{id};
+    EXPECT_TRUE(client->Delete(ids).ok());
+    EXPECT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.objects.all.objects == 0; }));
+  }
+  EXPECT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.clients == 1; }));
+  EXPECT_EQ(CountOpenFds(), fds) << "nothing of it is left open";
+}
+
 TEST_F(StoreRunnerTest, ACallbackNeverRunsAfterTheRunner) {
   bool called = false;
   store.runner->Contains(ObjectId::FromRandom(), [&](bool) { called = true; });
