@@ -298,7 +298,7 @@ class CoreWorker : private GatewayHandler {
   void OnHello(Channel& channel, const fb::worker::Hello* hello);
   void OnBindLease(Channel& channel, const fb::worker::BindLease& bind);
   void OnGetObject(Channel& channel, const ObjectId& id);
-  void OnObjectReply(const fb::worker::ObjectReply& reply);
+  void OnObjectReply(Channel& channel, const fb::worker::ObjectReply& reply);
 
   void OnCall(Channel& channel, std::span<const uint8_t> body);
   void OnStartActor(const fb::raylet::StartActor& start);

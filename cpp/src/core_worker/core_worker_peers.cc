@@ -168,14 +168,29 @@ void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id) {
     return AnswerBorrower(channel, unknown);
   }
   if (object->state != ObjectState::Pending) return AnswerBorrower(channel, *object);
-  object->Extras().remote_waiters.push_back(channel.id);
+  object->Extras().remote_waiters.insert(channel.id);
   AskOwner(object);
 }
 
-void CoreWorker::OnObjectReply(const fbw::ObjectReply& reply) {
+void CoreWorker::OnObjectReply(Channel& channel, const fbw::ObjectReply& reply) {
   Object* object = objects_.Find(ToId<ObjectId>(reply.object_id()));
   if (object == nullptr || object->owner == nullptr || object->state != ObjectState::Pending) {
     return;
+  }
+  // Only the owner is asked, and it answers where it was asked.
+  if (channel.kind != ChannelKind::Outbound || channel.peer.worker != object->owner->worker) {
+    return DropPeer(channel, "it answers for an object that it does not own");
+  }
+  if (reply.error() != ErrorCode::Ok) {
+    const bool known = reply.error() <= ErrorCode::MAX;
+    return FailObject(object, known ? reply.error() : ErrorCode::Internal,
+                      ToString(reply.message()));
+  }
+  const bool stored = reply.nodes() != nullptr && reply.nodes()->size() > 0;
+  if (reply.payload() == nullptr && !stored) {
+    return FailObject(object, ErrorCode::ObjectLost,
+                      "object " + object->id.Hex() + ": its owner, worker " +
+                          object->owner->worker.Hex() + ", knows of no copy of it any more");
   }
   if (reply.contained() != nullptr) {
     for (const auto* ref : *reply.contained()) {
@@ -185,7 +200,7 @@ void CoreWorker::OnObjectReply(const fbw::ObjectReply& reply) {
   ReadyEffects ready;
   if (reply.payload() != nullptr) {
     objects_.SetValue(object, CopyValue({reply.payload()->data(), reply.payload()->size()}), ready);
-  } else if (reply.nodes() != nullptr) {
+  } else {
     for (const auto* node : *reply.nodes()) {
       objects_.SetInStore(object, ToId<NodeId>(node->node_id()), reply.size_bytes(), ready);
     }
@@ -213,7 +228,7 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
     case fbw::Body::GetObject:
       return OnGetObject(channel, ToId<ObjectId>(message.body_as_GetObject()->object_id()));
     case fbw::Body::ObjectReply:
-      return OnObjectReply(*message.body_as_ObjectReply());
+      return OnObjectReply(channel, *message.body_as_ObjectReply());
     case fbw::Body::AddBorrower: {
       const auto* add = message.body_as_AddBorrower();
       return TellBorrow(true, {ToId<ObjectId>(add->object_id()), self_},

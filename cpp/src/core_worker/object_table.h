@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -42,8 +43,9 @@ struct Object;
 // What few objects have.
 struct ObjectExtras {
   std::vector<std::function<void()>> callbacks;
-  std::vector<Task*> dependents;         // Tasks that wait for it as an argument.
-  std::vector<uint64_t> remote_waiters;  // Channels of borrowers that asked for it.
+  std::vector<Task*> dependents;  // Tasks that wait for it as an argument.
+  // Channels of borrowers that asked for it; each is answered once.
+  std::set<uint64_t> remote_waiters;
   std::map<WorkerAddress, int, bool (*)(const WorkerAddress&, const WorkerAddress&)> borrowers{
       [](const WorkerAddress& a, const WorkerAddress& b) { return a.worker < b.worker; }};
   std::vector<Object*> contained;  // Referred to by its value.

@@ -273,6 +273,38 @@ TEST_F(BadWorkerTest, WhatADeadOwnerNeverMadeIsAnError) {
   worker->Drop(borrowed);
 }
 
+TEST_F(BadWorkerTest, OnlyTheOwnerSaysWhatAnObjectIs) {
+  Object* borrowed = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
+  const ObjectId object = borrowed->id;
+  RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  const auto answer = [&object](RawPeer& peer, const char* why) {
+    peer.Say(fbw::Body::ObjectReply, [&](Builder& builder) {
+      const auto name = PutId(builder, object);
+      return fbw::CreateObjectReply(builder, name, ErrorCode::ObjectLost, builder.CreateString(why))
+          .Union();
+    });
+  };
+  RawPeer stranger = Stranger(*worker);
+  stranger.SayHello();
+  answer(stranger, "said a stranger");
+  EXPECT_TRUE(stranger.IsHungUpOn());
+  answer(owner, "said its owner");
+  EXPECT_EQ(Get(*worker, borrowed), "ObjectLost: said its owner");
+  worker->Drop(borrowed);
+}
+
+TEST_F(BadWorkerTest, AnObjectThatIsNowhereIsLostAndNotWaitedFor) {
+  Object* borrowed = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
+  RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  owner.Say(fbw::Body::ObjectReply, [&](Builder& builder) {
+    const auto name = PutId(builder, borrowed->id);
+    const auto nowhere = builder.CreateVector(std::vector<flatbuffers::Offset<fbw::NodeRef>>());
+    return fbw::CreateObjectReply(builder, name, ErrorCode::Ok, 0, 0, nowhere).Union();
+  });
+  EXPECT_THAT(Get(*worker, borrowed), StartsWith("ObjectLost: "));
+  worker->Drop(borrowed);
+}
+
 TEST_F(BadWorkerTest, AMalformedReplyFailsItsTaskAndEndsItsSender) {
   std::string lying_return;
   AppendStruct(lying_return, ReturnHeader{0, 0, UINT64_MAX});
