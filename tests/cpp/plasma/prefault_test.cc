@@ -46,6 +46,9 @@ class PrefaultTest : public ::testing::Test {
     if (Prefault(segment_.mapping, Access::Write).Cover(0, kMiB) == 0) possible_ = false;
   }
   void SetUp() override {
+#ifdef __SANITIZE_THREAD__
+    GTEST_SKIP() << "TSan's own memory is faulted in too";
+#endif
     if (!possible_) GTEST_SKIP() << "this kernel has no MADV_POPULATE_WRITE";
   }
   std::shared_ptr<Mapping> Map(Access access) {
