@@ -14,7 +14,9 @@ constexpr auto kLook = std::chrono::microseconds(20);
 // A yield that takes longer let somebody else run.
 constexpr auto kSlowYield = std::chrono::microseconds(100);
 constexpr uint32_t kPenaltyMin = 64;
-constexpr uint32_t kPenaltyMax = 4096;
+constexpr uint32_t kPenaltyMax = 16384;
+// So many looks without a slow yield halve the penalty.
+constexpr uint32_t kGoodLooks = 1024;
 
 }  // namespace
 
@@ -24,6 +26,10 @@ void LookAround::Begin() {
     until_ = Clock::time_point::min();
     return;
   }
+  if (penalty_ > 0 && ++good_looks_ >= kGoodLooks) {
+    good_looks_ = 0;
+    penalty_ /= 2;
+  }
   until_ = Clock::now() + kLook;
 }
 
@@ -32,10 +38,8 @@ bool LookAround::Again() {
   const auto before = Clock::now();
   if (before >= until_) return false;
   sched_yield();
-  if (Clock::now() - before < kSlowYield) {
-    if (penalty_ > 0) --penalty_;
-    return true;
-  }
+  if (Clock::now() - before < kSlowYield) return true;
+  good_looks_ = 0;
   penalty_ = std::clamp(penalty_ * 2, kPenaltyMin, kPenaltyMax);
   skipped_ = penalty_;
   return true;  // The answer had time to come: one last look.

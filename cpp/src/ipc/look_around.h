@@ -30,6 +30,7 @@ class LookAround {
   Clock::time_point until_;
   uint32_t skipped_ = 0;  // Turns left in which nobody looks.
   uint32_t penalty_ = 0;  // How many the last slow yield cost.
+  uint32_t good_looks_ = 0;
 };
 
 }  // namespace skyray::ipc
