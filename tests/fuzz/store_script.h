@@ -43,12 +43,6 @@ enum class Op : uint8_t {
   LocalRelease,
   LocalDelete,
   OwnerDied,
-  TakeSpillable,  // What is under way to the disk, and how that ended.
-  Spilled,
-  SpillFailed,
-  Restore,
-  Restored,
-  Lose,
   kCount
 };
 

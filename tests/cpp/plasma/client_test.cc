@@ -192,6 +192,39 @@ TEST_F(ClientTest, AViewOutlivesItsClient) {
   EXPECT_EQ(TextOf(views->front()), "still mapped");
 }
 
+TEST_F(ClientTest, WhatIsWrittenAfterDisconnectIsSeenByNobody) {
+  auto object = client->Create(ObjectId::FromRandom(), Room(40 * kMiB, owner));
+  ASSERT_TRUE(object.has_value());
+  client->Disconnect();
+  EXPECT_EQ(client->Contains(ObjectId::FromRandom()).error().code(), ErrorCode::NotConnected);
+
+  // It finds room only where the first one was.
+  const auto other = store.Connect();
+  const ObjectId id = ObjectId::FromRandom();
+  Result<MutableObject> next = Status(ErrorCode::OutOfMemory, "not tried yet");
+  do {  // Until the store has noticed.
+    next = other->Create(id, Room(40 * kMiB, owner));
+  } while (!next && next.error().code() == ErrorCode::OutOfMemory);
+  ASSERT_TRUE(next.has_value());
+  std::memset(next->data, 'o', 40 * kMiB);
+  EXPECT_TRUE(other->Seal(id).ok());
+
+  std::memset(object->data, 'x', 40 * kMiB);
+  EXPECT_EQ(GetText(*other, id, 0), std::string(40 * kMiB, 'o'));
+}
+
+TEST_F(ClientTest, WhatIsSealedAndKeptCanBeLookedAt) {
+  const ObjectId id = ObjectId::FromRandom();
+  EXPECT_EQ(client->View(id), nullptr);
+  ASSERT_TRUE(client->Create(id, Room(10, owner)).has_value());
+  EXPECT_EQ(client->View(id), nullptr);
+  EXPECT_TRUE(client->Seal(id, /*keep=*/true).ok());
+  ASSERT_NE(client->View(id), nullptr);
+  EXPECT_EQ(client->View(id)->data_bytes, 10u);
+  EXPECT_TRUE(client->Release(id).ok());
+  EXPECT_EQ(client->View(id), nullptr);
+}
+
 TEST_F(ClientTest, AStoreThatIsGoneIsDisconnected) {
   store.runner.reset();
   EXPECT_EQ(client->Contains(ObjectId::FromRandom()).error().code(), ErrorCode::Disconnected);

@@ -105,12 +105,7 @@ class Walk {
   void End() {
     for (const ClientId client : clients_) Carry(store.RemoveClient(client, now_));
     while (!spilling_.empty()) EndSpill();
-    while (!wanted_.empty() || !restoring_.empty() || store.Stats().waiting_creates > 0) {
-      if (!wanted_.empty()) AskRestore();
-      while (!restoring_.empty()) EndRestore();
-      now_ += 50;
-      Tick();
-    }
+    while (!restoring_.empty()) EndRestore();
     for (const WorkerId& owner : owners_) Carry(store.OwnerDied(owner, now_));
   }
 
@@ -173,9 +168,6 @@ class Walk {
   void Restore() {
     if (!restoring_.empty() && Random(2) == 0) return EndRestore();
     if (wanted_.empty()) return Tick();
-    AskRestore();
-  }
-  void AskRestore() {
     const ObjectId id = wanted_.back();
     wanted_.pop_back();
     restores_[++requests_] = id;
