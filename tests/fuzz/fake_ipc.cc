@@ -10,6 +10,7 @@
 
 #include "ipc/connection.h"
 #include "ipc/frame_input.h"
+#include "plasma/system_facts.h"
 
 namespace {
 int64_t clock_ms = 0;
@@ -23,6 +24,16 @@ std::chrono::steady_clock::time_point std::chrono::steady_clock::now() noexcept 
 extern "C" int timerfd_create(int, int) {
   errno = ENOSYS;
   return -1;
+}
+
+// And in place of plasma/system_facts.cc: a machine that has everything.
+skyray::plasma::SystemFacts skyray::plasma::LookAtSystem(const std::string&, const std::string&,
+                                                         const std::string&) {
+  SystemFacts facts;
+  facts.fallback_directory.kind = DirectoryFacts::Kind::Memory;
+  facts.fallback_directory.free_bytes = uint64_t{1} << 40;
+  facts.fallback_directory.page_bytes = 4096;
+  return facts;
 }
 
 namespace skyray {

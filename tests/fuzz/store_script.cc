@@ -61,6 +61,8 @@ IdType IdFrom(uint32_t number) {
 ObjectId ObjectFrom(uint32_t number) { return IdFrom<ObjectId>(number % kIds); }
 WorkerId OwnerFrom(const Record& record) { return IdFrom<WorkerId>(record.flags >> kOwnerShift); }
 
+Status NoDisk() { return Status(ErrorCode::IoError, "there is no disk"); }
+
 class Run {
  public:
   explicit Run(const Record& options) : server_(StartStore(options)) {}
@@ -92,6 +94,8 @@ class Run {
   static std::unique_ptr<plasma::StoreServer> StartStore(const Record& options);
 
   void DoLocal(const Record& record);
+  void DoSpill(const Record& record);
+  std::vector<ObjectId> TakeSpilling(size_t objects_max);
   void LeaveLocal();
   void Say(const Record& record);
 
@@ -100,6 +104,9 @@ class Run {
   // What the process around the store may do something with.
   std::set<ObjectId> local_creating_;
   std::multiset<ObjectId> local_references_;
+  std::vector<ObjectId> spilling_;
+  std::set<ObjectId> restoring_;
+  volatile int sink_ = 0;
 };
 
 std::unique_ptr<plasma::StoreServer> Run::StartStore(const Record& record) {
@@ -107,6 +114,13 @@ std::unique_ptr<plasma::StoreServer> Run::StartStore(const Record& record) {
   options.capacity_bytes = 1 << 20;
   options.socket_path = "nowhere";
   options.create_grace_ms = record.a % 3 == 0 ? 0 : record.a % 5000;
+  options.spilling = (record.flags & 1) != 0;
+  if ((record.flags & 2) != 0) options.fallback_directory = "/dev/shm";
+  if ((record.flags & 4) != 0) {
+    options.capacity_bytes = 2 << 20;
+    options.segment_bytes_max = 1 << 20;
+  }
+  options.give_back_after_ms = (record.flags & 8) != 0 ? 100 : 0;
   auto started = plasma::StoreServer::Start(Loop(), options, nullptr);
   if (!started) Fail("no store: " + started.error().message());
   return std::move(*started);
@@ -117,6 +131,8 @@ void Run::LeaveLocal() {
   for (int i = 0; i < 4; ++i) {
     SetClockMs(ClockMs() + (1 << 20));
     Turn();
+    server_->SpillFailed(TakeSpilling(SIZE_MAX), NoDisk());
+    for (const ObjectId& id : std::exchange(restoring_, {})) server_->Lose(id, NoDisk());
     for (const ObjectId& id : std::exchange(local_creating_, {})) server_->Abort(id);
     for (const ObjectId& id : std::exchange(local_references_, {})) server_->Release(id);
   }
@@ -158,8 +174,49 @@ void Run::DoLocal(const Record& record) {
       const std::vector<ObjectId> ids{id, ObjectFrom(record.a)};
       return server_->Delete(ids);
     }
-    default:
+    case Op::OwnerDied:
       return server_->OwnerDied(OwnerFrom(record));
+    default:
+      return DoSpill(record);
+  }
+}
+
+std::vector<ObjectId> Run::TakeSpilling(size_t objects_max) {
+  const auto end =
+      spilling_.begin() + static_cast<ptrdiff_t>(std::min(spilling_.size(), objects_max));
+  const std::vector<ObjectId> taken(spilling_.begin(), end);
+  spilling_.erase(spilling_.begin(), end);
+  return taken;
+}
+
+void Run::DoSpill(const Record& record) {
+  const ObjectId id = ObjectFrom(record.id);
+  switch (record.op) {
+    case Op::TakeSpillable:
+      for (const auto& object : server_->TakeSpillable(SizeFrom(record.a), record.b % 8)) {
+        const size_t bytes = object.bytes.size();
+        if (bytes != object.object.total_bytes()) Fail("what is to be spilled has another size");
+        // It must be there, all of it.
+        if (bytes > 0) sink_ = object.bytes.front() + object.bytes.back();
+        spilling_.push_back(object.object.id);
+      }
+      return;
+    case Op::Spilled:
+      return server_->Spilled(TakeSpilling(1 + record.a % 4));
+    case Op::SpillFailed:
+      return server_->SpillFailed(TakeSpilling(1 + record.a % 4), NoDisk());
+    case Op::Restore:
+      return server_->Restore(id, [this, id](Result<plasma::RestoreRoom> room) {
+        if (!room) return;
+        if (!room->bytes.empty()) room->bytes.front() = room->bytes.back() = 1;
+        restoring_.insert(id);
+      });
+    case Op::Restored:
+      if (restoring_.erase(id) > 0) server_->Seal(id);
+      return;
+    default:
+      restoring_.erase(id);
+      return server_->Lose(id, NoDisk());
   }
 }
 

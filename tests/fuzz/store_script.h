@@ -43,6 +43,12 @@ enum class Op : uint8_t {
   LocalRelease,
   LocalDelete,
   OwnerDied,
+  TakeSpillable,  // What is under way to the disk, and how that ended.
+  Spilled,
+  SpillFailed,
+  Restore,
+  Restored,
+  Lose,
   kCount
 };
 

@@ -192,3 +192,17 @@ def test_a_small_dev_shm_is_an_error_or_no_matter(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "the store needs 256 MiB, and the directory /dev/shm has 64 MiB free" in refused.stderr
     assert "a memfd needs none" in refused.stderr
+
+
+def test_what_is_larger_than_the_store_goes_to_the_fallback_directory(tmp_path: Path) -> None:
+    path = tmp_path / "store.sock"
+    value = bytes(range(256)) * (4 << 12)
+    with Store(path, "-m", "1M", "--fallback", str(tmp_path)) as store:
+        client = plasma.connect(str(path))
+        assert client.get(client.put(value)) == value
+        assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "files have no names"
+        assert store.end(signal.SIGTERM) == 0
+    with Store(path, "-m", "1M") as store:
+        with pytest.raises(plasma.PlasmaStoreFull):
+            plasma.connect(str(path)).put(value)
+        assert store.end(signal.SIGTERM) == 0

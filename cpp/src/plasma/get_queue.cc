@@ -73,6 +73,14 @@ size_t GetQueue::CountOf(ClientId client) const {
   return found == by_client_.end() ? 0 : found->second.size();
 }
 
+size_t GetQueue::IdsOf(ClientId client) const {
+  const auto found = by_client_.find(client);
+  if (found == by_client_.end()) return 0;
+  size_t ids = 0;
+  for (const Token token : found->second) ids += gets_.at(token).get.ids.size();
+  return ids;
+}
+
 WaitingGet GetQueue::Take(Token token) {
   auto node = gets_.extract(token);
   WaitingGet get = std::move(node.mapped().get);

@@ -54,6 +54,8 @@ class GetQueue {
 
   size_t size() const { return gets_.size(); }
   size_t CountOf(ClientId client) const;
+  // The ids that its gets name, repeated ones too.
+  size_t IdsOf(ClientId client) const;
 
  private:
   using Token = uint64_t;

@@ -111,7 +111,11 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
     AddReference(state, *object);
   }
   get.ids = std::move(ids);
-  if (missing == 0 || timeout_ms == 0 || gets_.CountOf(client) >= kWaitingGetsPerClientMax) {
+  const auto has_enough = [&] {
+    return gets_.CountOf(client) >= kWaitingGetsPerClientMax ||
+           gets_.IdsOf(client) + get.ids.size() > kWaitingIdsPerClientMax;
+  };
+  if (missing == 0 || timeout_ms == 0 || has_enough()) {
     AnswerGet(get);
   } else {
     if (timeout_ms > 0) get.deadline_ms = now_ms + std::min(timeout_ms, kTimeoutMsMax);

@@ -86,6 +86,8 @@ struct StoreStats {
 constexpr size_t kWaitingCreatesMax = 4096;
 // Gets of a client that has more than this waiting do not wait.
 constexpr size_t kWaitingGetsPerClientMax = 1024;
+// Nor does one that would have more ids waiting than this.
+constexpr size_t kWaitingIdsPerClientMax = size_t{1} << 20;
 constexpr size_t kListObjectsMax = 8192;
 // A spill that has come to no end for so long is waited for no more.
 constexpr int64_t kSpillStalledMs = 8000;

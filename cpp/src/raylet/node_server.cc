@@ -11,6 +11,8 @@
 #include "common/logging.h"
 #include "ipc/socket.h"
 #include "ipc/verify.h"
+#include "object_manager/spill_local.h"
+#include "object_manager/spill_remote.h"
 #include "raylet/utf8.h"
 #include "rpc/status_message.h"
 
@@ -67,10 +69,45 @@ Status NodeServer::StartStore() {
   plasma::StoreOptions store;
   store.capacity_bytes = options_.object_store_bytes;
   store.socket_path = options_.store_socket();
-  auto started = plasma::StoreRunner::Start(store, loop_, nullptr);
+  store.create_grace_ms = options_.create_grace_ms;
+  store.full_delay_ms = options_.store_full_delay_ms;
+  store.fallback_directory = options_.fallback_directory;
+  store.spilling = options_.spilling;
+  store.spill_threshold = options_.spill_threshold;
+  auto started = plasma::StoreRunner::Start(store, loop_,
+                                            [this](const std::vector<plasma::StoreEvent>& events) {
+                                              if (spills_ != nullptr)
+                                                spills_->OnStoreEvents(events);
+                                            });
   if (!started) return started.error();
   store_ = std::move(*started);
+  if (options_.spilling) StartSpilling();
   return Status();
+}
+
+void NodeServer::StartSpilling() {
+  std::unique_ptr<object_manager::SpillStorage> storage;
+  if (options_.spill_urls.empty()) {
+    storage = std::make_unique<object_manager::SpillLocal>(
+        loop_,
+        object_manager::SpillDiskOptions{options_.spill_directories, options_.spill_folder()});
+  } else {
+    storage = std::make_unique<object_manager::SpillRemote>(
+        loop_,
+        object_manager::SpillRemoteOptions{options_.spill_urls, options_.spill_folder(),
+                                           options_.python,
+                                           options_.session_dir + "/logs/io_worker.log"},
+        [this](uint32_t segment, std::function<void(Result<UniqueFd>)> done) {
+          store_->SegmentFd(segment, std::move(done));
+        });
+  }
+  object_manager::SpillConfig config;
+  config.capacity_bytes = options_.object_store_bytes;
+  config.file_bytes_min = options_.spill_file_bytes;
+  config.file_bytes_max = options_.spill_file_bytes_max;
+  config.file_objects_max = options_.spill_file_objects;
+  spills_ =
+      std::make_unique<object_manager::SpillService>(loop_, *store_, std::move(storage), config);
 }
 
 Status NodeServer::ConnectGcs() {

@@ -31,6 +31,7 @@
 
 #include "ipc/server.h"
 #include "object_manager/object_manager.h"
+#include "object_manager/spill_service.h"
 #include "plasma/store_runner.h"
 #include "raylet/lease_queue.h"
 #include "raylet/messages.h"
@@ -92,6 +93,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void OnCommand(pb::NodeCommand command) override;
   void OnDisconnected(const Status& status) override;
   Status StartStore();
+  void StartSpilling();
   Status ConnectGcs();
   pb::NodeInfo SelfInfo() const;
   void OnNode(const pb::NodeInfo& node);
@@ -234,6 +236,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   const PoolWorker* ended_ = nullptr;  // While its last output is read.
   Zygote zygote_;
   std::unique_ptr<plasma::StoreRunner> store_;
+  std::unique_ptr<object_manager::SpillService> spills_;    // Null: nothing is spilled.
   std::unique_ptr<object_manager::ObjectManager> objects_;  // Null without --data-host.
   std::unique_ptr<rpc::GcsClient> gcs_;
   uint16_t data_port_ = 0;

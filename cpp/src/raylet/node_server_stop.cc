@@ -57,6 +57,7 @@ void NodeServer::StopNow() {
   zygote_.Stop();
   server_.Stop();
   objects_.reset();
+  spills_.reset();  // With its files; only then may the memory go.
   store_.reset();
   // With the sockets of processes that had no time to take theirs away.
   std::error_code ignored;

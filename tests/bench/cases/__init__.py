@@ -16,7 +16,17 @@ from typing import Any
 
 __all__ = ["CASES", "Bench", "Case", "Claim", "Metrics", "at_least", "at_most", "case", "load"]
 
-GROUPS = ("startup", "calls", "tasks", "objects", "arrays", "actors", "footprint", "plasma")
+GROUPS = (
+    "startup",
+    "calls",
+    "tasks",
+    "objects",
+    "arrays",
+    "spilling",
+    "actors",
+    "footprint",
+    "plasma",
+)
 Metrics = dict[str, tuple[float, str]]
 
 

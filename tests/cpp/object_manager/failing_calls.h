@@ -4,7 +4,9 @@
 
 #include <errno.h>
 
+#include <atomic>
 #include <map>
+#include <mutex>
 #include <string>
 
 #include "object_manager/spill_file_calls.h"
@@ -17,19 +19,30 @@ class FailingCalls : public FileCalls {
 
   // The call with this number (from 1 on, since now) fails with `error`.
   void FailAt(int number, int error) {
+    const std::lock_guard lock(mutex_);
     fail_at_ = number;
     error_ = error;
     calls_ = 0;
     failed_ = false;
   }
   // Every call with this name fails until further notice.
-  void FailAll(const std::string& name, int error) { failing_[name] = error; }
+  void FailAll(const std::string& name, int error) {
+    const std::lock_guard lock(mutex_);
+    failing_[name] = error;
+  }
   void Heal() {
+    const std::lock_guard lock(mutex_);
     failing_.clear();
     fail_at_ = 0;
   }
-  bool failed() const { return failed_; }
-  const std::string& failed_call() const { return failed_call_; }
+  bool failed() const {
+    const std::lock_guard lock(mutex_);
+    return failed_;
+  }
+  std::string failed_call() const {
+    const std::lock_guard lock(mutex_);
+    return failed_call_;
+  }
   int open_files() const { return open_files_; }
 
   int MakeDirectory(const std::string& path) override {
@@ -47,17 +60,19 @@ class FailingCalls : public FileCalls {
     return error != 0 ? error : real_.Allocate(fd, bytes);
   }
   ssize_t Write(int fd, std::span<const iovec> parts, uint64_t offset) override {
-    const int error = Next("write");
+    bool cut = false;
+    const int error = Next("write", &cut);
     if (error != 0) return error;
-    if (!short_) return real_.Write(fd, parts, offset);
+    if (!cut) return real_.Write(fd, parts, offset);
     iovec part = parts.front();
     part.iov_len = (part.iov_len + 1) / 2;
     return real_.Write(fd, {&part, 1}, offset);
   }
   ssize_t Read(int fd, std::span<uint8_t> into, uint64_t offset) override {
-    const int error = Next("read");
+    bool cut = false;
+    const int error = Next("read", &cut);
     if (error != 0) return error;
-    return real_.Read(fd, short_ ? into.first((into.size() + 1) / 2) : into, offset);
+    return real_.Read(fd, cut ? into.first((into.size() + 1) / 2) : into, offset);
   }
   int Sync(int fd) override {
     const int error = Next("fsync");
@@ -79,25 +94,25 @@ class FailingCalls : public FileCalls {
   }
 
  private:
-  // 0, or the negative errno that this call is to fail with.
-  int Next(const std::string& name) {
-    short_ = false;
+  // 0, or the negative errno that this call is to fail with; or it is to be `cut`.
+  int Next(const std::string& name, bool* cut = nullptr) {
+    const std::lock_guard lock(mutex_);
     if (const auto found = failing_.find(name); found != failing_.end()) return -found->second;
     if (++calls_ != fail_at_) return 0;
     failed_ = true;
     failed_call_ = name;
-    short_ = error_ == kShort;
+    if (cut != nullptr) *cut = error_ == kShort;
     return -error_;
   }
 
   FileCalls& real_ = RealFileCalls();
+  mutable std::mutex mutex_;  // I/O threads call, the test's thread tells.
   std::map<std::string, int> failing_;
   int fail_at_ = 0;
   int error_ = 0;
   int calls_ = 0;
-  int open_files_ = 0;
+  std::atomic<int> open_files_ = 0;
   bool failed_ = false;
-  bool short_ = false;
   std::string failed_call_;
 };
 

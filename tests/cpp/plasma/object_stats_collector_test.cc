@@ -105,7 +105,12 @@ class Walk {
   void End() {
     for (const ClientId client : clients_) Carry(store.RemoveClient(client, now_));
     while (!spilling_.empty()) EndSpill();
-    while (!restoring_.empty()) EndRestore();
+    while (!wanted_.empty() || !restoring_.empty() || store.Stats().waiting_creates > 0) {
+      if (!wanted_.empty()) AskRestore();
+      while (!restoring_.empty()) EndRestore();
+      now_ += 50;
+      Tick();
+    }
     for (const WorkerId& owner : owners_) Carry(store.OwnerDied(owner, now_));
   }
 
@@ -168,6 +173,9 @@ class Walk {
   void Restore() {
     if (!restoring_.empty() && Random(2) == 0) return EndRestore();
     if (wanted_.empty()) return Tick();
+    AskRestore();
+  }
+  void AskRestore() {
     const ObjectId id = wanted_.back();
     wanted_.pop_back();
     restores_[++requests_] = id;

@@ -157,6 +157,14 @@ TEST_F(ObjectStoreTest, GetsThatWaitAreBoundedPerClient) {
   EXPECT_THAT(store.Get(bob, 0, {a}, -1, now).got, IsEmpty());
 }
 
+TEST_F(ObjectStoreTest, IdsThatWaitAreBoundedPerClient) {
+  const std::vector<ObjectId> many(kWaitingIdsPerClientMax / 2, a);
+  ASSERT_THAT(store.Get(ann, 1, many, -1, now).got, IsEmpty());
+  ASSERT_THAT(store.Get(ann, 2, many, -1, now).got, IsEmpty());
+  EXPECT_EQ(store.Get(ann, 3, {a}, -1, now).got.size(), 1u);
+  EXPECT_THAT(store.Get(bob, 1, {a}, -1, now).got, IsEmpty());
+}
+
 TEST(ObjectStoreWalkTest, WhateverClientsDoNothingIsLeftWhenTheyAreGone) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
