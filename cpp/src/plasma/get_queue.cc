@@ -13,37 +13,37 @@ void GetQueue::Add(WaitingGet get) {
   Entry entry;
   for (size_t index = 0; index < get.ids.size(); ++index) {
     if (get.found[index]) continue;
-    waiting_[get.ids[index]].push_back({token, index});
+    waiting_[{get.ids[index], token}].push_back(static_cast<uint32_t>(index));
     ++entry.missing;
   }
   SKYRAY_CHECK(entry.missing > 0);
   if (get.deadline_ms) by_deadline_.emplace(*get.deadline_ms, token);
-  by_client_[get.client].insert(token);
+  Waiting& waiting = by_client_[get.client];
+  waiting.tokens.insert(token);
+  waiting.ids += get.ids.size();
   entry.get = std::move(get);
   gets_.emplace(token, std::move(entry));
 }
 
 GetQueue::Filled GetQueue::OnSealed(const ObjectId& id) {
   Filled filled;
-  auto positions = waiting_.extract(id);
-  if (positions.empty()) return filled;
-  for (const Position& position : positions.mapped()) {
-    Entry& entry = gets_.at(position.token);
-    entry.get.found[position.index] = true;
-    filled.finders.push_back(entry.get.client);
-    if (--entry.missing == 0) filled.complete.push_back(Take(position.token));
+  for (const auto& [token, positions] : TakeWaiting(id)) {
+    Entry& entry = gets_.at(token);
+    for (const uint32_t position : positions) entry.get.found[position] = true;
+    filled.finders.insert(filled.finders.end(), positions.size(), entry.get.client);
+    entry.missing -= positions.size();
+    if (entry.missing == 0) filled.complete.push_back(Take(token));
   }
   return filled;
 }
 
 std::vector<WaitingGet> GetQueue::OnLost(const ObjectId& id, const Status& why) {
   std::vector<WaitingGet> complete;
-  auto positions = waiting_.extract(id);
-  if (positions.empty()) return complete;
-  for (const Position& position : positions.mapped()) {
-    Entry& entry = gets_.at(position.token);
-    entry.get.losses.push_back({static_cast<uint32_t>(position.index), why});
-    if (--entry.missing == 0) complete.push_back(Take(position.token));
+  for (const auto& [token, positions] : TakeWaiting(id)) {
+    Entry& entry = gets_.at(token);
+    for (const uint32_t position : positions) entry.get.losses.push_back({position, why});
+    entry.missing -= positions.size();
+    if (entry.missing == 0) complete.push_back(Take(token));
   }
   return complete;
 }
@@ -64,38 +64,39 @@ std::optional<int64_t> GetQueue::NextDeadline() const {
 void GetQueue::RemoveClient(ClientId client) {
   const auto found = by_client_.find(client);
   if (found == by_client_.end()) return;
-  const std::set<Token> tokens = found->second;
+  const std::set<Token> tokens = found->second.tokens;
   for (const Token token : tokens) Take(token);
 }
 
-size_t GetQueue::CountOf(ClientId client) const {
+GetQueue::Load GetQueue::LoadOf(ClientId client) const {
   const auto found = by_client_.find(client);
-  return found == by_client_.end() ? 0 : found->second.size();
+  if (found == by_client_.end()) return {};
+  return {found->second.tokens.size(), found->second.ids};
 }
 
-size_t GetQueue::IdsOf(ClientId client) const {
-  const auto found = by_client_.find(client);
-  if (found == by_client_.end()) return 0;
-  size_t ids = 0;
-  for (const Token token : found->second) ids += gets_.at(token).get.ids.size();
-  return ids;
+std::vector<std::pair<GetQueue::Token, std::vector<uint32_t>>> GetQueue::TakeWaiting(
+    const ObjectId& id) {
+  std::vector<std::pair<Token, std::vector<uint32_t>>> taken;
+  auto at = waiting_.lower_bound({id, 0});
+  while (at != waiting_.end() && at->first.first == id) {
+    taken.emplace_back(at->first.second, std::move(at->second));
+    at = waiting_.erase(at);
+  }
+  return taken;
 }
 
 WaitingGet GetQueue::Take(Token token) {
   auto node = gets_.extract(token);
   WaitingGet get = std::move(node.mapped().get);
   for (size_t index = 0; index < get.ids.size(); ++index) {
-    if (get.found[index]) continue;
-    const auto waiting = waiting_.find(get.ids[index]);
-    // Taken out with its first position, or lost.
-    if (waiting == waiting_.end()) continue;
-    std::erase_if(waiting->second, [token](const Position& p) { return p.token == token; });
-    if (waiting->second.empty()) waiting_.erase(waiting);
+    // One that repeats, or is lost, is not there any more.
+    if (!get.found[index]) waiting_.erase({get.ids[index], token});
   }
   if (get.deadline_ms) by_deadline_.erase({*get.deadline_ms, token});
-  const auto tokens = by_client_.find(get.client);
-  tokens->second.erase(token);
-  if (tokens->second.empty()) by_client_.erase(tokens);
+  const auto owner = by_client_.find(get.client);
+  owner->second.tokens.erase(token);
+  owner->second.ids -= get.ids.size();
+  if (owner->second.tokens.empty()) by_client_.erase(owner);
   return get;
 }
 

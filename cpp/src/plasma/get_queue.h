@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -53,9 +54,12 @@ class GetQueue {
   void RemoveClient(ClientId client);
 
   size_t size() const { return gets_.size(); }
-  size_t CountOf(ClientId client) const;
-  // The ids that its gets name, repeated ones too.
-  size_t IdsOf(ClientId client) const;
+  struct Load {
+    size_t gets = 0;
+    size_t ids = 0;  // That these name.
+  };
+  // What of `client` waits here.
+  Load LoadOf(ClientId client) const;
 
  private:
   using Token = uint64_t;
@@ -63,17 +67,21 @@ class GetQueue {
     WaitingGet get;
     size_t missing = 0;
   };
-  struct Position {
-    Token token;
-    size_t index;
-  };
   WaitingGet Take(Token token);
+  // Those that wait for `id`, which they do no more.
+  std::vector<std::pair<Token, std::vector<uint32_t>>> TakeWaiting(const ObjectId& id);
 
   Token next_token_ = 0;
   std::unordered_map<Token, Entry> gets_;
-  std::unordered_map<ObjectId, std::vector<Position>> waiting_;
+  // The positions of each get that waits for an object: found and dropped without
+  // a look at those of other gets, however many wait for the same.
+  std::map<std::pair<ObjectId, Token>, std::vector<uint32_t>> waiting_;
   std::set<std::pair<int64_t, Token>> by_deadline_;
-  std::unordered_map<ClientId, std::set<Token>> by_client_;
+  struct Waiting {
+    std::set<Token> tokens;
+    size_t ids = 0;
+  };
+  std::unordered_map<ClientId, Waiting> by_client_;
 };
 
 }  // namespace skyray::plasma

@@ -170,10 +170,10 @@ void ObjectLifecycleManager::AddReference(ObjectIndex object) {
   Update(table_.at(object), [](LocalObject& used) { ++used.references; });
 }
 
-void ObjectLifecycleManager::RemoveReference(ObjectIndex object) {
+void ObjectLifecycleManager::RemoveReferences(ObjectIndex object, uint32_t count) {
   LocalObject& released = table_.at(object);
-  SKYRAY_CHECK(released.index == object && released.references > 0);
-  Update(released, [](LocalObject& used) { --used.references; });
+  SKYRAY_CHECK(released.index == object && released.references >= count);
+  Update(released, [count](LocalObject& used) { used.references -= count; });
   if (released.references == 0 && released.delete_when_released) Free(released);
 }
 

@@ -73,8 +73,9 @@ class ObjectLifecycleManager {
 
   // REQUIRES: the object exists.
   void AddReference(ObjectIndex object);
-  // REQUIRES: the object has a reference.
-  void RemoveReference(ObjectIndex object);
+  // REQUIRES: the object has (so many) references.
+  void RemoveReference(ObjectIndex object) { RemoveReferences(object, 1); }
+  void RemoveReferences(ObjectIndex object, uint32_t count);
 
   // Frees what may be evicted, the least recently used first, until it is so
   // much or nothing is left. Returns how much it was.

@@ -12,6 +12,12 @@ namespace {
 constexpr size_t kDeadOwnersRemembered = 65536;
 constexpr int64_t kTimeoutMsMax = int64_t{366} * 24 * 3600 * 1000;
 
+Status TooManyReferences(const ObjectId& id) {
+  return Status(ErrorCode::InvalidRequest, "object " + id.Hex() + " is referred to " +
+                                               std::to_string(kReferencesMax) +
+                                               " times already; release some");
+}
+
 }  // namespace
 
 ObjectStore::ObjectStore(CoreOptions options)
@@ -31,14 +37,14 @@ Outcome ObjectStore::RemoveClient(ClientId client, int64_t now_ms) {
   unfinished_.RemoveClient(client);
   auto gone = clients_.extract(client);
   SKYRAY_CHECK(!gone.empty());
-  for (const auto& [index, reference] : gone.mapped().references) {
+  gone.mapped().references.ForEach([this](const Reference& reference) {
     if (reference.creating) {
-      const Status status = objects_.Abort(objects_.table().at(index).object.id);
+      const Status status = objects_.Abort(objects_.table().at(reference.object).object.id);
       SKYRAY_CHECK(status.ok());
-      continue;
+    } else {
+      objects_.RemoveReferences(reference.object, reference.count);
     }
-    for (uint32_t i = 0; i < reference.count; ++i) objects_.RemoveReference(index);
-  }
+  });
   return Finish(now_ms);
 }
 
@@ -52,13 +58,13 @@ Outcome ObjectStore::Seal(ClientId client, const ObjectId& id, bool keep_referen
   }
   const auto sealed = objects_.Seal(id, now_ms);
   SKYRAY_CHECK(sealed.has_value());
-  creator.references.at(object->index).creating = false;
+  creator.references.At(object->index).creating = false;
   outcome_.events.push_back({StoreEvent::Kind::Added, object->object, false, 0});
   // Those who waited refer to it before its creator lets go.
   FillGets(*object);
   if (!keep_reference) {
     // To its creator the segment is gone, even if a get of its own has found it just now.
-    if (object->in_fallback() && creator.references.at(object->index).count > 1) {
+    if (object->in_fallback() && creator.references.At(object->index).count > 1) {
       outcome_.forgotten.push_back({client, object->allocation.segment});
     }
     DropReference(client, *object);
@@ -82,7 +88,7 @@ Outcome ObjectStore::Abort(ClientId client, const ObjectId& id, int64_t now_ms) 
     if (object->in_fallback()) {
       outcome_.forgotten.push_back({client, object->allocation.segment});
     }
-    creator.references.erase(object->index);
+    creator.references.Erase(object->index);
     const Status status = objects_.Abort(id);
     SKYRAY_CHECK(status.ok());
   }
@@ -107,15 +113,18 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
       }
       continue;
     }
+    if (object->references >= kReferencesMax) {
+      get.losses.push_back({static_cast<uint32_t>(i), TooManyReferences(ids[i])});
+      continue;
+    }
     get.found[i] = true;
     AddReference(state, *object);
   }
   get.ids = std::move(ids);
-  const auto has_enough = [&] {
-    return gets_.CountOf(client) >= kWaitingGetsPerClientMax ||
-           gets_.IdsOf(client) + get.ids.size() > kWaitingIdsPerClientMax;
-  };
-  if (missing == 0 || timeout_ms == 0 || has_enough()) {
+  const GetQueue::Load load = gets_.LoadOf(client);
+  if (missing == 0 || timeout_ms == 0 || !get.losses.empty() ||
+      load.gets >= kWaitingGetsPerClientMax ||
+      load.ids + get.ids.size() > kWaitingIdsPerClientMax) {
     AnswerGet(get);
   } else {
     if (timeout_ms > 0) get.deadline_ms = now_ms + std::min(timeout_ms, kTimeoutMsMax);
@@ -127,10 +136,9 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
 Outcome ObjectStore::Release(ClientId client, const ObjectId& id, int64_t now_ms) {
   const LocalObject* object = objects_.Find(id);
   const Client& state = clients_.at(client);
-  const auto found =
-      object == nullptr ? state.references.end() : state.references.find(object->index);
+  const Reference* found = object == nullptr ? nullptr : state.references.Find(object->index);
   // The creator's own reference goes with Seal or Abort, and not before.
-  if (found == state.references.end() || found->second.creating) {
+  if (found == nullptr || found->creating) {
     ++ignored_requests_total_;
   } else {
     DropReference(client, *object);
@@ -164,21 +172,23 @@ Outcome ObjectStore::OwnerDied(const WorkerId& owner, int64_t now_ms) {
 const LocalObject* ObjectStore::FindCreating(const Client& client, const ObjectId& id) const {
   const LocalObject* object = objects_.Find(id);
   if (object == nullptr) return nullptr;
-  const auto found = client.references.find(object->index);
-  return found != client.references.end() && found->second.creating ? object : nullptr;
+  const Reference* found = client.references.Find(object->index);
+  return found != nullptr && found->creating ? object : nullptr;
 }
 
 void ObjectStore::AddReference(Client& client, const LocalObject& object) {
   objects_.AddReference(object.index);
-  ++client.references[object.index].count;
+  Reference& reference = client.references.At(object.index);
+  reference.count = (reference.count + 1) & kReferenceCountMax;
 }
 
 void ObjectStore::DropReference(ClientId client, const LocalObject& object) {
-  auto& references = clients_.at(client).references;
-  const auto found = references.find(object.index);
-  SKYRAY_CHECK(found != references.end());
-  if (--found->second.count == 0) {
-    references.erase(found);
+  ReferenceTable& references = clients_.at(client).references;
+  Reference* found = references.Find(object.index);
+  SKYRAY_CHECK(found != nullptr);
+  found->count = (found->count - 1) & kReferenceCountMax;
+  if (found->count == 0) {
+    references.Erase(object.index);
     if (object.in_fallback()) outcome_.forgotten.push_back({client, object.allocation.segment});
   }
   objects_.RemoveReference(object.index);

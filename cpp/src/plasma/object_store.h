@@ -28,6 +28,7 @@
 #include "plasma/idle_trimmer.h"
 #include "plasma/local_object.h"
 #include "plasma/object_lifecycle_manager.h"
+#include "plasma/reference_table.h"
 #include "plasma/unfinished_creates.h"
 
 namespace skyray::plasma {
@@ -86,8 +87,10 @@ struct StoreStats {
 constexpr size_t kWaitingCreatesMax = 4096;
 // Gets of a client that has more than this waiting do not wait.
 constexpr size_t kWaitingGetsPerClientMax = 1024;
-// Nor does one that would have more ids waiting than this.
-constexpr size_t kWaitingIdsPerClientMax = size_t{1} << 20;
+// Nor do gets of one whose waiting gets name more objects than this.
+constexpr size_t kWaitingIdsPerClientMax = 1 << 20;
+// An object with so many references is given to nobody else.
+constexpr uint32_t kReferencesMax = 1u << 30;
 constexpr size_t kListObjectsMax = 8192;
 // A spill that has come to no end for so long is waited for no more.
 constexpr int64_t kSpillStalledMs = 8000;
@@ -163,13 +166,9 @@ class ObjectStore {
   const ObjectLifecycleManager& objects() const { return objects_; }
 
  private:
-  struct Reference {
-    uint32_t count = 0;
-    bool creating = false;  // Its one reference is the creator's.
-  };
   struct Client {
     bool asks_again = false;
-    std::unordered_map<ObjectIndex, Reference> references;
+    ReferenceTable references;
   };
   // The reference of a creator; null if `client` does not create `id`.
   const LocalObject* FindCreating(const Client& client, const ObjectId& id) const;

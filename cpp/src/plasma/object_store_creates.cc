@@ -122,7 +122,9 @@ Result<ObjectPlace> ObjectStore::Begun(const WaitingCreate& create,
                                        const Result<const LocalObject*>& object) {
   if (!object) return object.error();
   if (!create.restore) {
-    clients_.at(create.client).references[(*object)->index] = {1, /*creating=*/true};
+    Reference& reference = clients_.at(create.client).references.At((*object)->index);
+    reference.count = 1;
+    reference.creating = true;
   }
   return PlaceOf(**object);
 }

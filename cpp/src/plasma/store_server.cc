@@ -41,6 +41,9 @@ Result<std::unique_ptr<StoreServer>> StoreServer::Start(boost::asio::io_context&
   return server;
 }
 
+// A get that lost more hears of these, and that the others are not there.
+constexpr size_t kLossesToldMax = 4096;
+
 static std::vector<uint64_t> SizesOf(const std::vector<Segment>& segments) {
   std::vector<uint64_t> sizes;
   for (const Segment& segment : segments) sizes.push_back(segment.mapping->bytes());
@@ -285,6 +288,7 @@ void StoreServer::DeliverGet(const GetDone& done) {
   }
   std::vector<flatbuffers::Offset<fb::plasma::Loss>> losses;
   for (const LostPosition& loss : done.losses) {
+    if (losses.size() == kLossesToldMax) break;
     losses.push_back(fb::plasma::CreateLoss(builder_, loss.position, loss.why.code(),
                                             builder_.CreateString(loss.why.message())));
   }

@@ -70,12 +70,24 @@ TEST_F(GetQueueTest, AtItsDeadlineAGetHasWhatWasFound) {
 TEST_F(GetQueueTest, AClientThatLeavesWaitsForNothing) {
   Wait(kAnn, 1, {a, a, b}, 100);
   Wait(kBob, 2, {a});
-  EXPECT_EQ(queue.CountOf(kAnn), 1u);
+  EXPECT_EQ(queue.LoadOf(kAnn).gets, 1u);
+  EXPECT_EQ(queue.LoadOf(kAnn).ids, 3u);
   queue.RemoveClient(kAnn);
-  EXPECT_EQ(queue.CountOf(kAnn), 0u);
+  EXPECT_EQ(queue.LoadOf(kAnn).gets, 0u);
   EXPECT_FALSE(queue.NextDeadline().has_value());
   EXPECT_THAT(queue.OnSealed(a).finders, ElementsAre(kBob));
   EXPECT_THAT(queue.OnSealed(b).finders, IsEmpty());
+}
+
+// Once each position looked at all that wait for its object: a client that said
+// the same id half a million times, twice, stopped the store when it left.
+TEST_F(GetQueueTest, RepeatedIdsOfManyGetsLeaveInNoTime) {
+  const std::vector<ObjectId> many(200000, a);
+  for (uint64_t i = 0; i < 4; ++i) Wait(kAnn, i, many);
+  Wait(kBob, 9, {a});
+  queue.RemoveClient(kAnn);
+  EXPECT_EQ(queue.size(), 1u);
+  EXPECT_THAT(queue.OnSealed(a).finders, ElementsAre(kBob));
 }
 
 TEST_F(GetQueueTest, WhatIsLostIsNotWaitedFor) {
