@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <cstdio>
@@ -98,6 +99,7 @@ class Bench {
 
   std::vector<double> Spilled() {
     boost::asio::io_context loop;
+    const auto work = boost::asio::make_work_guard(loop);
     SpillLocal storage(loop, {{directory_}, "spill_bench", false});
     std::vector<SpillPlace> places(pieces_.size());
     size_t open = 0;
