@@ -85,6 +85,7 @@ Status StoreAccess::Put(const ObjectId& id, const WorkerId& owner, const Payload
       connection_->With([&](plasma::Client& client) { return client.Create(id, options); });
   if (!object) return object.error();
   // Copied without the mutex: it may be gigabytes, and nobody sees it unsealed.
+  object->pages.Do();
   parts.WriteTo(object->data);
   return connection_->With([&](plasma::Client& client) { return client.Seal(id); });
 }

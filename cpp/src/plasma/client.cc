@@ -98,7 +98,9 @@ Result<MutableObject> Client::TakeCreated(const ObjectId& id, const CreateOption
   if (!mapping) return mapping.error();
   creating_[id] = {*place, options.metadata_bytes};
   uint8_t* data = (*mapping)->data() + place->offset();
-  return MutableObject{data, options.data_bytes, options.metadata_bytes, std::move(*mapping)};
+  return MutableObject{
+      data, options.data_bytes, options.metadata_bytes, std::move(*mapping),
+      segments_[place->segment()].untouched->Take(place->offset(), place->bytes())};
 }
 
 Status Client::Seal(const ObjectId& id, bool keep) {
@@ -378,6 +380,7 @@ Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& plac
     auto mapped = Mapping::Map(segment.fd.get(), segment.bytes, writable);
     if (!mapped) return channel_.Break(mapped.error());
     mapping = std::move(*mapped);
+    if (writable) segment.untouched = std::make_unique<Prefault>(mapping, Prefault::Access::Write);
   }
   return mapping;
 }

@@ -43,6 +43,7 @@
 #include "common/status.h"
 #include "common/unique_fd.h"
 #include "fbs/plasma_generated.h"
+#include "plasma/prefault.h"
 #include "plasma/segment.h"
 #include "plasma/store_channel.h"
 
@@ -62,6 +63,9 @@ struct MutableObject {
   uint64_t data_bytes = 0;
   uint64_t metadata_bytes = 0;
   std::shared_ptr<const void> mapping;
+  // The pages this process has not touched yet: pages.Do() before a large copy saves
+  // most of its page faults. Nothing if it is small or touched.
+  Prefault::Work pages;
 
   uint8_t* metadata() const { return data + data_bytes; }
 };
@@ -145,6 +149,7 @@ class Client {
     uint64_t bytes = 0;
     std::shared_ptr<Mapping> read_only;
     std::shared_ptr<Mapping> writable;
+    std::unique_ptr<Prefault> untouched;  // Of `writable`.
   };
   struct Held {
     ObjectView view;

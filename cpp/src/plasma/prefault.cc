@@ -49,57 +49,64 @@ std::thread StartThread(Work work) {
 Prefault::Prefault(std::shared_ptr<Mapping> mapping, Access access)
     : mapping_(std::move(mapping)), access_(access), touched_(mapping_->bytes() / kGranuleBytes) {}
 
-uint64_t Prefault::Cover(uint64_t offset, uint64_t bytes) {
+// Only granules within the range: its ends may be shared with other objects.
+Prefault::Work Prefault::Take(uint64_t offset, uint64_t bytes) {
   SKYRAY_CHECK(offset <= mapping_->bytes() && bytes <= mapping_->bytes() - offset);
-  if (!possible_ || bytes < kPrefaultBytesMin) return 0;
-  std::vector<Piece> pieces = TakeUntouched(offset, bytes);
+  Work work;
+  if (bytes < kPrefaultBytesMin) return work;
+  const uint64_t end = (offset + bytes) / kGranuleBytes;
+  for (uint64_t granule = (offset + kGranuleBytes - 1) / kGranuleBytes; granule < end; ++granule) {
+    if (touched_[granule]) continue;
+    touched_[granule] = true;
+    const uint64_t at = granule * kGranuleBytes;
+    if (!work.pieces_.empty() && work.pieces_.back().offset + work.pieces_.back().bytes == at) {
+      work.pieces_.back().bytes += kGranuleBytes;
+    } else {
+      work.pieces_.push_back({at, kGranuleBytes});
+    }
+  }
+  if (work.pieces_.empty()) return work;
+  work.mapping_ = mapping_;
+  work.access_ = access_;
+  return work;
+}
+
+uint64_t Prefault::Work::bytes() const {
   uint64_t total = 0;
-  for (const Piece& piece : pieces) total += piece.bytes;
-  if (total == 0) return 0;
+  for (const Piece& piece : pieces_) total += piece.bytes;
+  return total;
+}
+
+void Prefault::Work::Do() const {
+  const uint64_t total = bytes();
   if (total < kTwoThreadsBytesMin || std::thread::hardware_concurrency() < 2) {
-    for (const Piece& piece : pieces) possible_ = possible_ && Populate(piece);
-    return possible_ ? total : 0;
+    (void)PopulateAll(pieces_);
+    return;
   }
   // Each thread takes about half of the bytes.
+  std::vector<Piece> first = pieces_;
   std::vector<Piece> second;
   for (uint64_t second_bytes = 0; second_bytes < total / 2;) {
-    Piece& last = pieces.back();
+    Piece& last = first.back();
     const uint64_t wanted = total / 2 - second_bytes;
     const uint64_t part = std::min(last.bytes, wanted / kGranuleBytes * kGranuleBytes);
     if (part == 0) break;
     second.push_back({last.offset + last.bytes - part, part});
     second_bytes += part;
     last.bytes -= part;
-    if (last.bytes == 0) pieces.pop_back();
+    if (last.bytes == 0) first.pop_back();
   }
-  std::thread helper = StartThread([this, &second] {
-    for (const Piece& piece : second) {
-      if (!Populate(piece)) break;
-    }
-  });
-  for (const Piece& piece : pieces) possible_ = possible_ && Populate(piece);
+  std::thread helper = StartThread([this, &second] { (void)PopulateAll(second); });
+  (void)PopulateAll(first);
   if (helper.joinable()) helper.join();
-  return possible_ ? total : 0;
 }
 
-// Only granules within the range: its ends may be shared with other objects.
-std::vector<Prefault::Piece> Prefault::TakeUntouched(uint64_t offset, uint64_t bytes) {
-  std::vector<Piece> pieces;
-  const uint64_t end = (offset + bytes) / kGranuleBytes;
-  for (uint64_t granule = (offset + kGranuleBytes - 1) / kGranuleBytes; granule < end; ++granule) {
-    if (touched_[granule]) continue;
-    touched_[granule] = true;
-    const uint64_t at = granule * kGranuleBytes;
-    if (!pieces.empty() && pieces.back().offset + pieces.back().bytes == at) {
-      pieces.back().bytes += kGranuleBytes;
-    } else {
-      pieces.push_back({at, kGranuleBytes});
-    }
-  }
-  return pieces;
+bool Prefault::Work::PopulateAll(const std::vector<Piece>& pieces) const {
+  return std::all_of(pieces.begin(), pieces.end(),
+                     [this](const Piece& piece) { return Populate(piece); });
 }
 
-bool Prefault::Populate(const Piece& piece) const {
+bool Prefault::Work::Populate(const Piece& piece) const {
   const int advice = access_ == Access::Write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
   // Anything else may go better next time.
   return madvise(mapping_->data() + piece.offset, piece.bytes, advice) == 0 || errno != EINVAL;

@@ -9,9 +9,9 @@
 // into memory that another process wrote before 3.8 instead of 3.3; 11.7 GB instead
 // of 9.2 are read. (The rest of a first touch is the kernel's, page by page.)
 //
-// Threading:  one caller at a time. A large range is done by two threads, the
-//             second of which ends before Cover does.
-// Ownership:  keeps the mapping.
+// Threading:  Take: one caller at a time, and cheap. Do: any thread, and slow; what is
+//             large is done by two threads, the second of which ends before Do does.
+// Ownership:  both keep the mapping.
 // Errors:     none: where the kernel cannot (before 5.14) or will not, the pages
 //             come when they are touched.
 #pragma once
@@ -30,25 +30,39 @@ constexpr uint64_t kPrefaultBytesMin = 256 << 10;
 class Prefault {
  public:
   enum class Access { Read, Write };
-  Prefault(std::shared_ptr<Mapping> mapping, Access access);
-
-  // To be called before [offset, offset + bytes) is accessed. Returns how many
-  // bytes were mapped now. REQUIRES: the range is within the mapping.
-  uint64_t Cover(uint64_t offset, uint64_t bytes);
-
- private:
   struct Piece {
     uint64_t offset;
     uint64_t bytes;
   };
-  // What of the range was not touched yet, and is from now on.
-  std::vector<Piece> TakeUntouched(uint64_t offset, uint64_t bytes);
-  // False if this kernel cannot do it.
-  bool Populate(const Piece& piece) const;
 
+  // Pages to map.
+  class Work {
+   public:
+    Work() = default;
+    // To be called before the range is accessed.
+    void Do() const;
+    uint64_t bytes() const;
+
+   private:
+    friend class Prefault;
+    // False if this kernel cannot do it.
+    bool Populate(const Piece& piece) const;
+    bool PopulateAll(const std::vector<Piece>& pieces) const;
+
+    std::shared_ptr<Mapping> mapping_;
+    Access access_ = Access::Read;
+    std::vector<Piece> pieces_;
+  };
+
+  Prefault(std::shared_ptr<Mapping> mapping, Access access);
+
+  // What of [offset, offset + bytes) was not touched yet by this process, and is to be
+  // from now on; none of a small range. REQUIRES: the range is within the mapping.
+  Work Take(uint64_t offset, uint64_t bytes);
+
+ private:
   const std::shared_ptr<Mapping> mapping_;
   const Access access_;
-  bool possible_ = true;
   std::vector<bool> touched_;  // By granule.
 };
 
