@@ -152,11 +152,14 @@ static void AcceptReady(const std::shared_ptr<S>& state, Listener& listener) {
     const int error = errno;
     if (fd < 0 && (error == EINTR || error == ECONNABORTED)) continue;
     if (fd < 0 && error != EAGAIN) return PauseAccepting(state, listener, error);
-    if (listener.paused) {
-      listener.paused = false;
-      SKYRAY_LOG(Info) << state->name << ": new connections are accepted again";
+    if (fd < 0) {
+      // Nobody waits any more: only now it is over, so that a crowd is told of once.
+      if (listener.paused) {
+        listener.paused = false;
+        SKYRAY_LOG(Info) << state->name << ": new connections are accepted again";
+      }
+      return WaitToAccept(state, listener);
     }
-    if (fd < 0) return WaitToAccept(state, listener);
     TakeAccepted(state, listener, UniqueFd(fd));
     if (!state->open) return;
     if (fd + 1 >= FdsForConnections()) return PauseAccepting(state, listener, EMFILE);
