@@ -41,9 +41,12 @@ class Channel:
         Raises:
             Closed: the raylet closed its end, or does not speak this protocol.
         """
-        data, ancillary, _, _ = self.socket.recvmsg(
-            1 << 16, socket.CMSG_SPACE(_FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
-        )
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(
+                1 << 16, socket.CMSG_SPACE(_FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionError as error:
+            raise Closed from error  # It went without reading all that was sent to it.
         for level, kind, raw in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 self._fds.extend(struct.unpack(f"{len(raw) // 4}i", raw[: len(raw) // 4 * 4]))

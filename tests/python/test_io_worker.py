@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -138,6 +139,19 @@ def test_its_end_takes_away_what_was_written(worker: Worker, tmp_path: Path) -> 
     worker.write(f"file://{tmp_path}/n", RECORDS)
     assert worker.close() == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_raylet_that_goes_without_listening_changes_nothing(
+    worker: Worker, tmp_path: Path
+) -> None:
+    folder = f"{tmp_path}/n"
+    worker.send({"op": "folders", "folders": [folder]})
+    worker.write(folder, RECORDS)
+    worker.send({"op": "remove", "job": 7, "url": f"{folder}/another.spill"})
+    # Its answer is there, unread: to the worker the end looks like an error then.
+    select.select([worker.channel.socket], [], [])
+    assert worker.close() == 0
+    assert not os.path.exists(folder)
 
 
 def test_a_failed_write_leaves_nothing_and_says_why(worker: Worker, tmp_path: Path) -> None:
