@@ -52,10 +52,17 @@ void Audit(const plasma::StoreServer& store) {
   std::map<std::pair<uint32_t, uint64_t>, uint64_t> ranges;
   uint64_t allocated = 0;
   ForEach(store, [&](const LocalObject& object) {
-    if (object.in_memory() == (object.state == plasma::ObjectState::Spilled)) {
+    // One that is being restored may be waiting for its memory.
+    const bool spilled = object.state == plasma::ObjectState::Spilled;
+    const bool may_lack_memory = spilled || object.state == plasma::ObjectState::Restoring;
+    if (object.in_memory() ? spilled : !may_lack_memory) {
       Fail("an object has memory and should have none, or the reverse");
     }
-    if (!object.in_memory()) return CountIf(true, object, counted.spilled);
+    if (!object.in_memory()) {
+      ++counted.spilled.objects;
+      counted.spilled.bytes += plasma::Allocator::Rounded(object.object.total_bytes());
+      return;
+    }
     CountIf(true, object, counted.all);
     CountIf(!object.sealed(), object, counted.unsealed);
     CountIf(object.references > 0, object, counted.in_use);

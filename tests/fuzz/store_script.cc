@@ -97,6 +97,7 @@ class Run {
   void DoSpill(const Record& record);
   std::vector<ObjectId> TakeSpilling(size_t objects_max);
   void LeaveLocal();
+  std::vector<ObjectId> AllRestoring() const;
   void Say(const Record& record);
 
   std::unique_ptr<plasma::StoreServer> server_;
@@ -126,13 +127,26 @@ std::unique_ptr<plasma::StoreServer> Run::StartStore(const Record& record) {
   return std::move(*started);
 }
 
+std::vector<ObjectId> Run::AllRestoring() const {
+  std::vector<ObjectId> ids;
+  const plasma::ObjectTable& table = server_->objects().table();
+  for (plasma::ObjectIndex index = 0; index < table.end_index(); ++index) {
+    const plasma::LocalObject* object = table.Peek(index);
+    if (object == nullptr || object->state != plasma::ObjectState::Restoring) continue;
+    ids.push_back(object->object.id);
+  }
+  return ids;
+}
+
 void Run::LeaveLocal() {
   // Those that wait are served now, when nobody else is there.
   for (int i = 0; i < 4; ++i) {
     SetClockMs(ClockMs() + (1 << 20));
     Turn();
     server_->SpillFailed(TakeSpilling(SIZE_MAX), NoDisk());
-    for (const ObjectId& id : std::exchange(restoring_, {})) server_->Lose(id, NoDisk());
+    // Also those that a client's get asked for, of which nobody took notice.
+    for (const ObjectId& id : AllRestoring()) server_->Lose(id, NoDisk());
+    restoring_.clear();
     for (const ObjectId& id : std::exchange(local_creating_, {})) server_->Abort(id);
     for (const ObjectId& id : std::exchange(local_references_, {})) server_->Release(id);
   }
