@@ -86,14 +86,18 @@ def accelerator_type() -> str | None:
     return None
 
 
-def node_ip() -> str:
-    """The address by which other machines would reach this one; 127.0.0.1 without a network."""
+def node_ip(towards: str = "192.0.2.1") -> str:
+    """The address by which other machines would reach this one; 127.0.0.1 without a network.
+
+    Args:
+        towards: the host that is to reach it; one outside of this network unless given.
+    """
     import socket
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Sends nothing: only the route is looked up.
-            probe.connect(("192.0.2.1", 9))
+            probe.connect((towards, 9))
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"

@@ -8,11 +8,12 @@ class is in ``__main__`` would succeed here and fail at the worker.
 
 from __future__ import annotations
 
+import collections
 import io
 import os
 import pickle
 import types
-from typing import Any, ClassVar
+from typing import Any, Callable, ClassVar
 
 import cloudpickle
 
@@ -24,7 +25,25 @@ _CREATION_SUFFIX = ".__init__"
 _REMEMBERED_MAX = 10_000
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+# What skyray.util.register_serializer was told: class -> what pickle calls a reducer.
+registered: dict[type, Callable[[Any], Any]] = {}
+
+
+def reducer_of(
+    serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    return lambda value: (deserializer, (serializer(value),))
+
+
+class _CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Cloudpickle's, with the registered serializers ahead of its own rules."""
+
+    dispatch_table: ClassVar[Any] = collections.ChainMap(
+        registered, *cloudpickle.Pickler.dispatch_table.maps
+    )
+
+
+class _Pickler(_CodePickler):
     """Remembers what other processes can import: cloudpickle would look it up each time."""
 
     _importable: ClassVar[set[Any]] = set()
@@ -64,12 +83,17 @@ def dump_code(code: Any, name: str) -> bytes:
         TypeError: as :func:`serialize`.
     """
     try:
-        blob = cloudpickle.dumps(code, protocol=5)
+        return dumps(code)
     except (TypeError, pickle.PicklingError) as error:
         what = f"the function or class {name}"
         raise _explained(code, what, error) from _worth_showing(error)
-    assert isinstance(blob, bytes)
-    return blob
+
+
+def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
+    """``value`` as one pickle, functions and classes from ``__main__`` whole."""
+    with io.BytesIO() as file:
+        _CodePickler(file, 5, buffer_callback=buffer_callback).dump(value)
+        return file.getvalue()
 
 
 def load_code(blob: bytes) -> Any:
@@ -127,7 +151,7 @@ def _dump_cause(cause: BaseException, trace: str) -> bytes:
     """``cause`` as bytes that can be loaded again, or a RayError in its place."""
     kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
     try:
-        blob = cloudpickle.dumps(cause, protocol=5)
+        blob = dumps(cause)
     except Exception as error:
         text = f"Exception {kind} isn't serializable: {error}.\nOriginal exception:\n{trace}"
         return pickle.dumps(RayError(text), protocol=5)
@@ -138,10 +162,10 @@ def _dump_cause(cause: BaseException, trace: str) -> bytes:
         # consists of can travel all the same.
         parts = (type(cause), cause.args, vars(cause))
         try:
-            return cloudpickle.dumps(_Rebuilt(parts), protocol=5)  # type: ignore[no-any-return]
+            return dumps(_Rebuilt(parts))
         except Exception:
-            return blob  # type: ignore[no-any-return]
-    return blob  # type: ignore[no-any-return]
+            return blob
+    return blob
 
 
 class _Rebuilt:

@@ -3,22 +3,31 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cloudpickle
+from ._serialization import dumps
 
 _DEPTH_MAX = 12
 _CHILDREN_MAX = 1000
 
 
 class Finding(NamedTuple):
-    """A value that cannot be pickled, though all that it consists of can."""
+    """A value that cannot be pickled, though all that it consists of can.
+
+    Attributes:
+        value: itself.
+        path: how one gets to it, as one would write it.
+        names: how each on the way calls the next.
+        parent: what holds it.
+        reason: what pickle says.
+    """
 
     value: Any
     path: str
-    name: str
+    names: tuple[str, ...]
     parent: Any
     reason: str
 
@@ -26,7 +35,7 @@ class Finding(NamedTuple):
 def why_not(value: Any) -> str | None:
     """Why ``value`` cannot be pickled; None if it can."""
     try:
-        cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
+        dumps(value, buffer_callback=lambda _: None)
     except Exception as error:
         return f"{error}" or type(error).__name__
     return None
@@ -46,24 +55,42 @@ def find(value: Any, name: str, depth_max: int = _DEPTH_MAX) -> list[Finding]:
     reason = why_not(value)
     if reason is None:
         return []
-    found = list(_below(value, name, depth_max, {id(value)}))
-    return found or [Finding(value, name, name, None, reason)]
+    found = _Search().below(value, name, (), depth_max)
+    return found or [Finding(value, name, (), None, reason)]
 
 
-def _below(parent: Any, path: str, depth: int, seen: set[int]) -> Iterator[Finding]:
-    if depth == 0:
-        return
-    for count, (step, name, child) in enumerate(_children(parent)):
-        if count == _CHILDREN_MAX:
-            return
-        if id(child) in seen:
-            continue
-        reason = why_not(child)
-        if reason is None:
-            continue
-        seen.add(id(child))
-        deeper = list(_below(child, path + step, depth - 1, seen))
-        yield from deeper or [Finding(child, path + step, name, parent, reason)]
+class _Search:
+    """One walk through a value."""
+
+    def __init__(self) -> None:
+        self._above: set[int] = set()  # What the walk is inside of.
+        self._blamed: set[int] = set()
+
+    def below(
+        self, parent: Any, path: str, names: tuple[str, ...], depth: int
+    ) -> list[Finding] | None:
+        """What is to blame for ``parent``, unless that is known; None: it is itself."""
+        found: list[Finding] | None = None
+        if depth == 0:
+            return found
+        self._above.add(id(parent))
+        for step, name, child in itertools.islice(_children(parent), _CHILDREN_MAX):
+            if id(child) in self._above:
+                continue
+            if id(child) in self._blamed:
+                found = found or []
+                continue
+            reason = why_not(child)
+            if reason is None:
+                continue
+            self._blamed.add(id(child))
+            here = (path + step, (*names, name))
+            deeper = self.below(child, *here, depth - 1)
+            if deeper is None:
+                deeper = [Finding(child, *here, parent, reason)]
+            found = (found or []) + deeper
+        self._above.discard(id(parent))
+        return found
 
 
 def _children(value: Any) -> Iterator[tuple[str, str, Any]]:

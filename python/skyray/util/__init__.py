@@ -8,20 +8,45 @@ from typing import Any
 from .._lifecycle import ensure_connected
 from .actor_pool import ActorPool
 from .check_serialize import inspect_serializability
+from .completion import as_completed, map_unordered
+from .debug import disable_log_once_globally, enable_periodic_logging, log_once
+from .serialization import deregister_serializer, register_serializer
 
 __all__ = [
     "ActorPool",
+    "as_completed",
+    "deregister_serializer",
+    "disable_log_once_globally",
+    "enable_periodic_logging",
+    "get_node_instance_id",
     "get_node_ip_address",
     "inspect_serializability",
     "list_named_actors",
+    "log_once",
+    "map_unordered",
+    "register_serializer",
 ]
 
+INSTANCE_ID_VARIABLE = "SKYRAY_CLOUD_INSTANCE_ID"
 
-def get_node_ip_address() -> str:
-    """The address of this machine, as other machines would reach it."""
+
+def get_node_ip_address(address: str | None = None) -> str:
+    """The address of this machine, as other machines would reach it.
+
+    Args:
+        address: ``host:port``; the address of the interface by which that host is
+            reached. None: any other host.
+    """
     from .._machine import node_ip
 
-    return node_ip()
+    return node_ip(address.rpartition(":")[0].strip("[]")) if address else node_ip()
+
+
+def get_node_instance_id() -> str:
+    """How the cloud calls this machine, if whoever started it said so; else ""."""
+    import os
+
+    return os.environ.get(INSTANCE_ID_VARIABLE, "")
 
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:

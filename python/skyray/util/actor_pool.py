@@ -9,15 +9,20 @@ from typing import Any, Callable
 
 from ..actor import ActorHandle
 from ..api import get, wait
+from ..exceptions import ActorDiedError
 from ..object_ref import ObjectRef
 
 __all__ = ["ActorPool"]
 
-Submit = Callable[[ActorHandle, Any], ObjectRef[Any]]
+# What a call returned: a reference, or a list of them.
+Result = Any
+Submit = Callable[[ActorHandle, Any], Result]
 
 
 class ActorPool:
     """Gives each value to an actor that is free.
+
+    An actor that died leaves the pool with the error of what it was doing.
 
     Args:
         actors: handles; they should be of one kind.
@@ -25,8 +30,8 @@ class ActorPool:
 
     def __init__(self, actors: Iterable[ActorHandle]) -> None:
         self._idle = list(actors)
-        self._working: dict[ObjectRef[Any], tuple[int, ActorHandle]] = {}
-        self._by_index: dict[int, ObjectRef[Any]] = {}
+        # By the number of the submission.
+        self._working: dict[int, tuple[Result, ActorHandle]] = {}
         self._next_task = 0
         self._next_return = 0
         self._pending: deque[tuple[Submit, Any]] = deque()
@@ -45,9 +50,7 @@ class ActorPool:
             self._pending.append((fn, value))
             return
         actor = self._idle.pop()
-        ref = fn(actor, value)
-        self._working[ref] = (self._next_task, actor)
-        self._by_index[self._next_task] = ref
+        self._working[self._next_task] = (fn(actor, value), actor)
         self._next_task += 1
 
     def has_next(self) -> bool:
@@ -68,16 +71,17 @@ class ActorPool:
         """
         if not self.has_next():
             raise StopIteration("No more results to get")
-        ref = self._by_index.get(self._next_return)
-        if ref is None:
+        if self._next_return not in self._working:
             raise ValueError("It is not allowed to call get_next() after get_next_unordered().")
-        late = timeout is not None and not wait([ref], timeout=timeout)[0]
-        if late and not ignore_if_timedout:
-            raise TimeoutError(f"The next result did not come within {timeout} s")
-        self._take(ref)
-        if late:
-            raise TimeoutError(f"The next result did not come within {timeout} s; it is skipped")
-        return get(ref)
+        result, actor = self._working[self._next_return]
+        if timeout is not None and not wait([_last(result)], timeout=timeout)[0]:
+            late = f"Timed out waiting for result: it did not come within {timeout} s."
+            if not ignore_if_timedout:
+                raise TimeoutError(late)
+            self._forget(self._next_return)
+            self._return(actor)
+            raise TimeoutError(f"{late} The task {result!r} has been ignored.")
+        return self._take(self._next_return)
 
     def get_next_unordered(
         self, timeout: float | None = None, ignore_if_timedout: bool = False
@@ -94,11 +98,11 @@ class ActorPool:
         """
         if not self.has_next():
             raise StopIteration("No more results to get")
-        ready, _ = wait(list(self._working), timeout=timeout)
+        by_ref = {_last(result): index for index, (result, _) in self._working.items()}
+        ready, _ = wait(list(by_ref), timeout=timeout)
         if not ready:
-            raise TimeoutError(f"No result came within {timeout} s")
-        self._take(ready[0])
-        return get(ready[0])
+            raise TimeoutError(f"Timed out waiting for result: none came within {timeout} s.")
+        return self._take(by_ref[ready[0]])
 
     def has_free(self) -> bool:
         """Whether an actor has nothing to do."""
@@ -131,13 +135,30 @@ class ActorPool:
 
         return results()
 
-    def _take(self, ref: ObjectRef[Any]) -> None:
-        index, actor = self._working.pop(ref)
-        del self._by_index[index]
+    def _take(self, index: int) -> Any:
+        """The value of a result, whose actor is free then."""
+        result, actor = self._working[index]
+        lives = True
+        try:
+            return get(result)
+        except ActorDiedError:
+            lives = False
+            raise
+        finally:
+            self._forget(index)
+            if lives:
+                self._return(actor)
+
+    def _forget(self, index: int) -> None:
+        del self._working[index]
         self._next_return = max(self._next_return, index + 1)
-        self._return(actor)
 
     def _return(self, actor: ActorHandle) -> None:
         self._idle.append(actor)
         if self._pending:
             self.submit(*self._pending.popleft())
+
+
+def _last(result: Result) -> ObjectRef[Any]:
+    """The reference that is ready last, as an actor answers its calls in order."""
+    return result[-1] if isinstance(result, list) else result  # type: ignore[no-any-return]

@@ -15,17 +15,23 @@ class FailureTuple:
 
     Attributes:
         obj: itself.
-        name: how its parent calls it.
-        parent: what holds it.
+        path: names of the variables on the way to it.
+        parent: what holds it; None if it is what was looked into.
     """
 
-    def __init__(self, obj: Any, name: str, parent: Any) -> None:
+    def __init__(self, obj: Any, path: tuple[str, ...], parent: Any) -> None:
         self.obj = obj
-        self.name = name
+        self.path = path
         self.parent = parent
 
+    @property
+    def name(self) -> str:
+        """How its parent calls it."""
+        return self.path[-1] if self.path else "unknown"
+
     def __repr__(self) -> str:
-        return f"FailTuple({self.name} [obj={self.obj!r}, parent={self.parent!r}])"
+        path = " -> ".join(self.path)
+        return f"FailTuple({self.name} [path={path}, obj={self.obj!r}, parent={self.parent!r}])"
 
 
 def inspect_serializability(
@@ -35,13 +41,14 @@ def inspect_serializability(
 
     Args:
         base_obj: what is looked into.
-        name: how to call it.
+        name: how to call it; if given, paths begin with it.
         depth: how deep to look.
         print_file: where to print. None: stdout.
 
     Returns:
         Whether it can be pickled; and the innermost parts that cannot.
     """
+    start = (name,) if name else ()
     name = name or getattr(base_obj, "__qualname__", None) or repr(base_obj)
     title = f"Checking Serializability of {base_obj!r}"
     print(f"{title}\n{'=' * len(title)}", file=print_file)
@@ -50,5 +57,5 @@ def inspect_serializability(
         print("It can be serialized.", file=print_file)
     for finding in findings:
         print(f"At {finding.path}: {finding.value!r}: {finding.reason}", file=print_file)
-    failures = {FailureTuple(f.value, f.name, f.parent) for f in findings}
+    failures = {FailureTuple(f.value, start + f.names, f.parent) for f in findings}
     return not findings, failures
