@@ -311,7 +311,17 @@ class ActorCore:
     actor, after its queued calls."""
 
     def actor_id(self) -> bytes: ...
-    def method(self, name: str, num_returns: int, arity: _Arity) -> ActorMethodCall: ...
+    def method(
+        self,
+        name: str,
+        num_returns: int,
+        arity: _Arity,
+        max_task_retries: int = 0,
+        retry_exceptions: bytes = b"",
+    ) -> ActorMethodCall: ...
+    def limit_pending(self, limit: int, /) -> None:
+        """Sets max_pending_calls: a call beyond it raises
+        ``Hooks.error(PendingCallsLimit)``. Negative: no limit."""
     def shared(self) -> None:
         """The handle is being pickled: others may hold the actor from now on."""
 

@@ -65,17 +65,23 @@ class ActorMethod:
             One caller's calls run in the order in which it makes them.
     """
 
-    __slots__ = ("_core", "_name", "_num_returns", "_parameters", "remote")
+    __slots__ = ("_core", "_max_task_retries", "_name", "_num_returns", "_parameters", "remote")
 
     def __init__(
-        self, core: _core.ActorCore, name: str, num_returns: int, parameters: Parameters
+        self,
+        core: _core.ActorCore,
+        name: str,
+        num_returns: int,
+        parameters: Parameters,
+        max_task_retries: int = 0,
     ) -> None:
         self._core = core
         self._name = name
         self._num_returns = num_returns
         self._parameters = parameters
+        self._max_task_retries = max_task_retries
         # Straight into the extension: no Python code runs when it is called.
-        self.remote = core.method(name, num_returns, arity_of(parameters)).remote
+        self.remote = core.method(name, num_returns, arity_of(parameters), max_task_retries).remote
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -93,7 +99,10 @@ class ActorMethod:
         num_returns = options.get("num_returns")
         if num_returns is None:
             num_returns = self._num_returns
-        return ActorMethod(self._core, self._name, num_returns, self._parameters)
+        max_task_retries = options.get("max_task_retries")
+        if max_task_retries is None:
+            max_task_retries = self._max_task_retries
+        return ActorMethod(self._core, self._name, num_returns, self._parameters, max_task_retries)
 
 
 class ActorHandle:
@@ -106,6 +115,9 @@ class ActorHandle:
     def __init__(self, core: _core.ActorCore, description: dict[str, Any]) -> None:
         self._core = core
         self._description = description
+        pending_max = description.get("max_pending_calls", 0)
+        if pending_max > 0:
+            core.limit_pending(pending_max)
 
     def __getattr__(self, name: str) -> ActorMethod:
         # Only for names not found yet: the method stays in __dict__ from now on.
@@ -117,7 +129,10 @@ class ActorHandle:
                 f"'ActorHandle' object has no attribute '{name}': "
                 f"{self._description['class_name']} has no such method"
             )
-        bound = ActorMethod(self._core, name, *known)
+        returns, parameters, max_task_retries = known
+        if max_task_retries is None:
+            max_task_retries = self._description.get("max_task_retries", 0)
+        bound = ActorMethod(self._core, name, returns, parameters, max_task_retries)
         self.__dict__[name] = bound
         return bound
 
@@ -270,7 +285,7 @@ class ActorClass:
         resources = resources_of(ACTOR, options)
         blueprint = self._blueprint
         blueprint.check_arguments(*args, **kwargs)
-        handle = blueprint.pickled
+        handle, description = self._described
         connection = ensure_connected()
         placement = dict(resources)
         if options.get("num_cpus") is None:
@@ -290,23 +305,37 @@ class ActorClass:
             "handle": handle,
         }
         core, existing = _core.create_actor(core_options, args, kwargs)
-        return ActorHandle(
-            core, pickle.loads(existing) if existing is not None else blueprint.description
-        )
+        return ActorHandle(core, pickle.loads(existing) if existing is not None else description)
+
+    @functools.cached_property
+    def _described(self) -> tuple[bytes, dict[str, Any]]:
+        """What handles know: pickled, and as it is."""
+        blueprint = self._blueprint
+        given = {
+            name: value_of(ACTOR, self._options, name)
+            for name in ("max_task_retries", "max_pending_calls")
+            if self._options.get(name) is not None
+        }
+        if not given:
+            return blueprint.pickled, blueprint.description
+        description = {**blueprint.description, **given}
+        return pickle.dumps(description, protocol=5), description
 
 
 def _describe(cls: type) -> dict[str, Any]:
     """What a handle has to know of a class: its methods, with what they return and take."""
     import inspect
 
-    found: dict[str, tuple[int, Parameters]] = dict.fromkeys(_BUILT_IN, (1, None))
+    found: dict[str, tuple[int, Parameters, int | None]]
+    found = dict.fromkeys(_BUILT_IN, (1, None, None))
     for name, member in inspect.getmembers(cls, inspect.isroutine):
         if inspect.isfunction(member) or inspect.ismethod(member):
             options = getattr(member, _METHOD_OPTIONS, {})
             returns = options.get("num_returns")
             bound = not isinstance(inspect.getattr_static(cls, name), staticmethod)
             parameters = parameters_of(member, bound=bound)
-            found[name] = (1 if returns is None else returns, parameters)
+            retries = options.get("max_task_retries")
+            found[name] = (1 if returns is None else returns, parameters, retries)
     return {"class_name": cls.__name__, "module": cls.__module__, "methods": found}
 
 

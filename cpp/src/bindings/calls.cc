@@ -42,6 +42,7 @@ struct RemoteCall {
 struct ActorCore {
   PyObject_HEAD core_worker::Actor* actor;
   uint64_t epoch;
+  Py_ssize_t pending_max;  // max_pending_calls; negative: no limit.
   ActorId id;
 };
 
@@ -140,6 +141,7 @@ PyObject* NewActorCore(core_worker::Actor* actor) {
   core->actor = actor;
   core->epoch = TheSession().epoch;
   core->id = actor->id;
+  core->pending_max = -1;
   TheSession().worker->AddHandle(actor);
   return self;
 }
@@ -175,14 +177,26 @@ PyObject* ActorCoreShared(PyObject* self, PyObject*) {
   Py_RETURN_NONE;
 }
 
+PyObject* ActorCoreLimitPending(PyObject* self, PyObject* limit) {
+  const Py_ssize_t most = PyLong_AsSsize_t(limit);
+  if (most == -1 && PyErr_Occurred() != nullptr) return nullptr;
+  reinterpret_cast<ActorCore*>(self)->pending_max = most;
+  Py_RETURN_NONE;
+}
+
 PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   auto* core = reinterpret_cast<ActorCore*>(self);
   const char* name;
   int returns;
   Arity arity;
-  if (!PyArg_ParseTuple(args, "si(Onn)", &name, &returns, &arity.bind, &arity.min, &arity.max)) {
+  core_worker::MethodOptions options;
+  const char* retry_exceptions = nullptr;
+  Py_ssize_t retry_bytes = 0;
+  if (!PyArg_ParseTuple(args, "si(Onn)|iy#", &name, &returns, &arity.bind, &arity.min, &arity.max,
+                        &options.max_retries, &retry_exceptions, &retry_bytes)) {
     return nullptr;
   }
+  options.retry_exceptions.assign(retry_exceptions, static_cast<size_t>(retry_bytes));
   CoreWorker* worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
   if (returns < 0 || returns > UINT16_MAX) {
@@ -193,7 +207,7 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   if (made == nullptr) return nullptr;
   auto* call = reinterpret_cast<MethodCall*>(made);
   call->core = reinterpret_cast<ActorCore*>(Py_NewRef(self));
-  call->method = worker->InternMethod(core->actor, name);
+  call->method = worker->InternMethod(core->actor, name, options);
   call->returns = static_cast<uint16_t>(returns);
   call->arity = arity;
   Py_INCREF(arity.bind);
@@ -201,6 +215,17 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
 }
 
 // --- ActorMethodCall ---
+
+bool BelowPendingLimit(CoreWorker& worker, const MethodCall& call) {
+  const ActorCore& core = *call.core;
+  if (worker.PendingCalls(core.actor) < static_cast<size_t>(core.pending_max)) return true;
+  RaiseStatus(Status(ErrorCode::PendingCallsLimit,
+                     "The task " + call.method->method + " could not be submitted to actor " +
+                         core.id.Hex() + " because more than " + std::to_string(core.pending_max) +
+                         " tasks are queued on the actor. Wait for some of them, or give the "
+                         "actor a larger `max_pending_calls`."));
+  return false;
+}
 
 void MethodCallDealloc(PyObject* self) {
   Py_DECREF(reinterpret_cast<MethodCall*>(self)->core);
@@ -213,6 +238,7 @@ PyObject* MethodCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
   auto* call = reinterpret_cast<MethodCall*>(self);
   CoreWorker* worker = WorkerOf(call->core);
   if (worker == nullptr || !Fits(call->arity, args, count, keywords)) return nullptr;
+  if (call->core->pending_max >= 0 && !BelowPendingLimit(*worker, *call)) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
   if (call->returns <= 1) {
@@ -329,7 +355,9 @@ PyMethodDef remote_call_methods[] = {
 PyMethodDef actor_core_methods[] = {
     {"actor_id", ActorCoreId, METH_NOARGS, "The 16 bytes of the id."},
     {"shared", ActorCoreShared, METH_NOARGS, "The handle is being pickled."},
-    {"method", ActorCoreMethod, METH_VARARGS, "method(name, num_returns): to be called."},
+    {"limit_pending", ActorCoreLimitPending, METH_O, "Sets max_pending_calls."},
+    {"method", ActorCoreMethod, METH_VARARGS,
+     "method(name, num_returns, arity, max_task_retries=0, retry_exceptions=b''): to be called."},
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef method_call_methods[] = {
     {"remote", AsFunction(MethodCallRemote), METH_FASTCALL | METH_KEYWORDS,

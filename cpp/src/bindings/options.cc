@@ -113,20 +113,25 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
   Strategy strategy;
   int returns = 1;
   int max_retries = 3;
+  int max_calls = 0;
+  core_worker::FunctionOptions executed;
   if (!PyDict_Check(options)) {
     PyErr_SetString(PyExc_TypeError, "RemoteCall's prepare() must return a dict");
     return false;
   }
   if (!ReadFunctionId(options, "function_id", function) || !ReadText(options, "name", name) ||
       !ReadResources(options, "resources", resources) || !ReadStrategy(options, strategy) ||
-      !ReadInt(options, "num_returns", returns) || !ReadInt(options, "max_retries", max_retries)) {
+      !ReadInt(options, "num_returns", returns) || !ReadInt(options, "max_retries", max_retries) ||
+      !ReadInt(options, "max_calls", max_calls) ||
+      !ReadBytes(options, "retry_exceptions", executed.retry_exceptions)) {
     return false;
   }
   if (returns < 0 || returns > UINT16_MAX) {
     PyErr_Format(PyExc_ValueError, "num_returns=%d is not in 0..%d", returns, UINT16_MAX);
     return false;
   }
-  out.function = worker.InternFunction(function, name);
+  executed.max_calls = static_cast<uint32_t>(std::max(0, max_calls));
+  out.function = worker.InternFunction(function, name, executed);
   out.lease_class = worker.InternLeaseClass(resources, strategy);
   out.returns = static_cast<uint16_t>(returns);
   out.max_retries = max_retries;

@@ -18,11 +18,18 @@ Actor* ActorSubmitter::Find(const ActorId& id) const {
   return it == actors_.end() ? nullptr : it->second.get();
 }
 
-Function* ActorSubmitter::Method(Actor* actor, const std::string& method) {
-  auto& slot = actor->methods[method];
+Function* ActorSubmitter::Method(Actor* actor, const std::string& method,
+                                 const MethodOptions& options) {
+  std::string key = method;
+  if (options.max_retries != 0) {
+    key += '\n' + std::to_string(options.max_retries) + '\n' + options.retry_exceptions;
+  }
+  auto& slot = actor->methods[key];
   if (!slot) {
     slot = std::make_unique<Function>();
     slot->method = method;
+    slot->max_retries = options.max_retries;
+    slot->retry_exceptions = options.retry_exceptions;
     slot->name = actor->class_name.empty() ? method : actor->class_name + "." + method;
   }
   return slot.get();
@@ -34,6 +41,59 @@ Task* ActorSubmitter::NextSendable(Actor* actor) {
   Task* task = actor->queue.front();
   actor->queue.pop_front();
   return task;
+}
+
+std::vector<Task*> ActorSubmitter::ConnectionLost(Actor* actor, std::vector<Task*> unanswered) {
+  actor->channel = nullptr;
+  actor->connecting = false;
+  actor->unreachable = true;
+  actor->lost.insert(actor->lost.end(), unanswered.begin(), unanswered.end());
+  return actor->ended ? Settle(actor) : std::vector<Task*>();
+}
+
+std::vector<Task*> ActorSubmitter::ProcessEnded(Actor* actor, const std::string& why) {
+  actor->state = ActorState::Pending;
+  actor->ended = true;
+  actor->ended_why = why;
+  actor->next = {};
+  // Its last replies may still be in its socket, the end of which comes after them.
+  return actor->channel || actor->connecting ? std::vector<Task*>() : Settle(actor);
+}
+
+std::vector<Task*> ActorSubmitter::LivesAt(Actor* actor, const WorkerAddress& address) {
+  const bool known = actor->state == ActorState::Alive && actor->address == address;
+  if (known || actor->next == address) return {};
+  if (actor->state == ActorState::Alive && !actor->ended) {
+    // The news between its two lives were left out.
+    actor->ended_why = "it was started anew";
+    actor->ended = true;
+    actor->state = ActorState::Pending;
+  }
+  actor->next = address;
+  return actor->channel || actor->connecting ? std::vector<Task*>() : Settle(actor);
+}
+
+std::vector<Task*> ActorSubmitter::Settle(Actor* actor) {
+  std::vector<Task*> failed;
+  std::vector<Task*> again;
+  for (Task* task : std::exchange(actor->lost, {})) {
+    if (task->retries_left == 0) {
+      failed.push_back(task);
+      continue;
+    }
+    if (task->retries_left > 0) --task->retries_left;
+    task->sent = false;
+    again.push_back(task);
+  }
+  // They were made before what is in the queue.
+  actor->queue.insert(actor->queue.begin(), again.begin(), again.end());
+  actor->ended = false;
+  if (actor->next != WorkerAddress()) {
+    actor->address = std::exchange(actor->next, {});
+    actor->state = ActorState::Alive;
+    actor->unreachable = false;
+  }
+  return failed;
 }
 
 std::vector<Task*> ActorSubmitter::TakeQueued(Actor* actor) {

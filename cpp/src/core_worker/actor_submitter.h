@@ -5,7 +5,10 @@
 // first-in first-out, a call whose arguments are not ready holding those behind
 // it, over one connection, to an executor that keeps its order.
 //
-//   Pending ─alive, connected─► Alive ─connection lost─► Unknown ─► Alive | Dead
+//   Pending ─LivesAt─► Alive ─ConnectionLost─► (no news yet) ─► Pending | Dead
+//      ▲                 └────ProcessEnded───► (connection not read to its end)
+//      └───── both have come: the calls that were under way are sent again, before
+//             all others, or, without a retry left, returned to be failed
 //
 // Threading:  a core of the gateway's monitor: only under its mutex.
 // Ownership:  owns Actors for as long as the process is connected; tasks only
@@ -26,15 +29,27 @@ namespace skyray::core_worker {
 
 enum class ActorState : uint8_t { Pending, Alive, Dead };
 
+// Options of a method that its calls have in common.
+struct MethodOptions {
+  int32_t max_retries = 0;       // max_task_retries: how often a call is sent again.
+  std::string retry_exceptions;  // As in DefineFunction.
+};
+
 struct Actor {
   ActorId id;
   std::string class_name;
   ActorState state = ActorState::Pending;
-  uint64_t version = 0;  // Of the last update.
-  WorkerAddress address;
-  ChannelPtr channel;  // To be sent on; null while it is not connected.
+  uint64_t version = 0;   // Of the last update.
+  WorkerAddress address;  // Of the process that `channel` leads, or has led to.
+  WorkerAddress next;     // Of the one after it, while `channel` is read to its end.
+  ChannelPtr channel;     // To be sent on; null while it is not connected.
   bool connecting = false;
+  bool unreachable = false;  // `address` could not be reached, or no longer: news will come.
   std::deque<Task*> queue;
+  std::vector<Task*> lost;   // Under way when the connection ended; oldest first.
+  bool ended = false;        // The process at `address` is known to have ended,
+  std::string ended_why;     // like that.
+  size_t pending_calls = 0;  // Made by this process, and not completed.
   ErrorCode death_code = ErrorCode::ActorDied;
   std::string death_message;
   ValuePtr death_value;  // What calls to it return, once dead.
@@ -47,12 +62,16 @@ struct Actor {
   std::unordered_map<std::string, std::unique_ptr<Function>> methods;
   // Its creation: the task whose arguments it reads, and who waits for the answer.
   Task* creation_task = nullptr;
+  bool keep_creation = false;  // They are read again when it is restarted.
   Waiter* creation_waiter = nullptr;
   std::vector<uint8_t>* creation_reply = nullptr;
 
   // True if a call may go out now without overtaking another.
   bool CanSend(const Task& task) const {
     return channel && state == ActorState::Alive && queue.empty() && task.unresolved == 0;
+  }
+  bool WantsConnection() const {
+    return state == ActorState::Alive && !channel && !connecting && lost.empty() && !unreachable;
   }
 };
 
@@ -61,14 +80,27 @@ class ActorSubmitter {
   // The actor; made, Pending, if it is not known yet (`made` tells).
   Actor* Get(const ActorId& id, bool& made);
   Actor* Find(const ActorId& id) const;
-  Function* Method(Actor* actor, const std::string& method);
+  Function* Method(Actor* actor, const std::string& method, const MethodOptions& options = {});
   // The call at the head of the queue, taken out, if it may leave now; or null.
   // One at a time: what is done with it may make others leave.
   Task* NextSendable(Actor* actor);
   std::vector<Task*> TakeQueued(Actor* actor);
+
+  // These return what has to be failed: calls of the ended process that may not
+  // be sent again. After each, Connect if WantsConnection.
+  //
+  // The connection to `address` is gone, with those unanswered (oldest first).
+  std::vector<Task*> ConnectionLost(Actor* actor, std::vector<Task*> unanswered);
+  // The process at `address` ended, and there will be another one.
+  std::vector<Task*> ProcessEnded(Actor* actor, const std::string& why);
+  // It lives there.
+  std::vector<Task*> LivesAt(Actor* actor, const WorkerAddress& address);
+
   const std::unordered_map<ActorId, std::unique_ptr<Actor>>& actors() const { return actors_; }
 
  private:
+  std::vector<Task*> Settle(Actor* actor);
+
   std::unordered_map<ActorId, std::unique_ptr<Actor>> actors_;
 };
 

@@ -29,6 +29,8 @@ struct ReceivedFunction {
   FunctionId id;
   std::string method;
   std::string name;
+  std::string retry_exceptions;
+  uint32_t max_calls = 0;
 };
 
 // Calls sent and not answered, by consecutive sequence numbers.

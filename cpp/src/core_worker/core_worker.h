@@ -77,6 +77,12 @@ struct SessionInfo {
   bool is_head = false;
 };
 
+// Options of a function that its executors have to know.
+struct FunctionOptions {
+  std::string retry_exceptions;  // As in DefineFunction.
+  uint32_t max_calls = 0;
+};
+
 // A remote function with its options, resolved once.
 struct TaskTemplate {
   Function* function = nullptr;
@@ -159,7 +165,8 @@ class CoreWorker : private GatewayHandler {
                int64_t deadline_ns);
 
   // --- Tasks (core_worker_tasks.cc) ---
-  Function* InternFunction(const FunctionId& id, const std::string& name);
+  Function* InternFunction(const FunctionId& id, const std::string& name,
+                           const FunctionOptions& options = {});
   LeaseClass* InternLeaseClass(const ResourceSet& resources, const Strategy& strategy);
   // One reference for the caller in each of the returns.
   std::vector<Object*> SubmitTask(const TaskTemplate& task, CallArguments arguments);
@@ -175,7 +182,10 @@ class CoreWorker : private GatewayHandler {
   // Errors: NotFound.
   Result<CreatedActor> GetNamedActor(const std::string& name, const std::string& ray_namespace);
   Status KillActor(const ActorId& id, bool no_restart);
-  Function* InternMethod(Actor* actor, const std::string& method);
+  Function* InternMethod(Actor* actor, const std::string& method,
+                         const MethodOptions& options = {});
+  // Calls of this process to it that are not completed.
+  size_t PendingCalls(Actor* actor);
   // One return without the vector: null if returns == 0. More: in `more`.
   Object* SubmitActorCall(Actor* actor, Function* method, uint16_t returns, CallArguments arguments,
                           std::vector<Object*>* more);
@@ -282,7 +292,10 @@ class CoreWorker : private GatewayHandler {
 
   void SendCreateActor(Task* task);
   void OnActorUpdate(const fb::raylet::ActorInfo& info);
-  void ActorAlive(Actor* actor);
+  void CloseToDeadNode(Actor* actor, const fb::raylet::ExitInfo* exit);
+  void FailLost(Actor* actor, const std::vector<Task*>& calls);
+  void ConnectActor(Actor* actor);
+  void ActorConnected(Actor* actor);
   void FinishActorDeath(Actor* actor);
   void PumpActor(Lock* lock, Actor* actor);
 
@@ -327,11 +340,10 @@ class CoreWorker : private GatewayHandler {
   uint64_t next_request_ = 1;
   std::unordered_map<uint64_t, PendingRequest> requests_;
   std::unordered_map<WorkerId, Peer> peers_;
-  // By id and name: options(name=...) names the same function differently.
+  // By id, name and options: options(name=...) names the same function differently.
   std::unordered_map<std::string, std::unique_ptr<Function>> functions_;
   std::unordered_map<LeaseId, std::string>
       lost_leases_;  // LeaseLost came before the end of the socket.
-  std::unordered_map<Actor*, std::vector<Task*>> orphaned_calls_;
   struct Creation {
     ActorOptions options;
     Actor* actor;

@@ -53,6 +53,7 @@ Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
     actor->class_name = options.class_name;
     actor->ours = !options.detached;
     actor->handle = options.handle;
+    actor->keep_creation = options.max_restarts != 0;
     Function* constructor = actors_.Method(actor, "__init__");
     Task* task = NewTask(constructor, 0, arguments);
     constructor->id = options.class_id;
@@ -111,7 +112,7 @@ void CoreWorker::SendCreateActor(Task* task) {
         return fbr::CreateCreateActor(builder, spec, creation.options.get_if_exists).Union();
       },
       &pending);
-  // The arguments live until the actor has read them: at its first update.
+  // The arguments live until the actor has read them for the last time.
   creation.actor->creation_task = task;
 }
 
@@ -163,9 +164,15 @@ Status CoreWorker::KillActor(const ActorId& id, bool no_restart) {
   return ack->error() == ErrorCode::Ok ? Status() : Status(ack->error(), ToString(ack->message()));
 }
 
-Function* CoreWorker::InternMethod(Actor* actor, const std::string& method) {
+Function* CoreWorker::InternMethod(Actor* actor, const std::string& method,
+                                   const MethodOptions& options) {
   Lock lock(gateway_.mutex());
-  return actors_.Method(actor, method);
+  return actors_.Method(actor, method, options);
+}
+
+size_t CoreWorker::PendingCalls(Actor* actor) {
+  Lock lock(gateway_.mutex());
+  return actor->pending_calls;
 }
 
 Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t returns,
@@ -173,13 +180,16 @@ Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t ret
   Lock lock(gateway_.mutex());
   Task* task = NewTask(method, returns, arguments);
   task->actor = actor;
+  task->retries_left = method->max_retries;
+  task->counted = true;
+  ++actor->pending_calls;
   std::memcpy(task->id.mutable_data() + 8, actor->id.data(), ActorId::kSize);
   MakeReturns(task);
   Object* first = task->returns.empty() ? nullptr : task->returns.front();
   if (more != nullptr) *more = task->returns;
   if (!task->ref_args.empty()) WaitForArguments(task);
   if (actor->CanSend(*task) && task->ref_args.empty()) {
-    SendCall(&lock, *actor->channel, task, /*keep_arguments=*/false);
+    SendCall(&lock, *actor->channel, task, /*keep_arguments=*/task->retries_left != 0);
     return first;
   }
   actor->queue.push_back(task);
@@ -199,7 +209,7 @@ void CoreWorker::PumpActor(Lock* lock, Actor* actor) {
     } else {
       // Sent together at the end: between two sends that let go of the mutex
       // another thread's call could overtake the rest.
-      SendCall(nullptr, *actor->channel, task, /*keep_arguments=*/false);
+      SendCall(nullptr, *actor->channel, task, /*keep_arguments=*/task->retries_left != 0);
     }
   }
   if (lock != nullptr) gateway_.FlushDirty(*lock);
@@ -212,34 +222,19 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
   }
   actor->version = info.version();
   if (actor->class_name.empty()) actor->class_name = ToString(info.class_name());
-  if (info.state() != fbr::ActorState::Pending && actor->creation_task != nullptr) {
+  if (info.state() != fbr::ActorState::Pending && actor->creation_task != nullptr &&
+      !actor->keep_creation) {
     FinishTask(std::exchange(actor->creation_task, nullptr));
   }
   switch (info.state()) {
     case fbr::ActorState::Pending:
       return;
-    case fbr::ActorState::Alive: {
-      const WorkerAddress address = ToAddress(info.address());
-      if (actor->state == ActorState::Alive && actor->address == address) return;
-      actor->address = address;
-      actor->state = ActorState::Alive;
-      if (GetPeer(address)->channel) {
-        ActorAlive(actor);
-      } else {
-        actor->connecting = true;
-      }
-      return;
-    }
-    case fbr::ActorState::Restarting: {
-      actor->state = ActorState::Pending;
-      actor->channel = nullptr;
-      const ValuePtr error = MakeErrorValue(
-          ErrorCode::ActorUnavailable,
-          "actor " + actor->class_name + " is being restarted: " + DescribeExit(info.exit()),
-          actor->id.Hex());
-      for (Task* task : std::exchange(orphaned_calls_[actor], {})) Complete(task, error);
-      return;
-    }
+    case fbr::ActorState::Alive:
+      FailLost(actor, actors_.LivesAt(actor, ToAddress(info.address())));
+      return ConnectActor(actor);
+    case fbr::ActorState::Restarting:
+      FailLost(actor, actors_.ProcessEnded(actor, DescribeExit(info.exit())));
+      return CloseToDeadNode(actor, info.exit());
     case fbr::ActorState::Dead:
       break;
   }
@@ -253,12 +248,37 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
   if (info.creation_error() != nullptr && info.creation_error()->size() > 0) {
     actor->death_value = CopyValue({info.creation_error()->data(), info.creation_error()->size()});
   }
+  actor->ended = false;
+  actor->next = {};
   // Replies that it sent before may still be in its socket: its end comes after them.
-  if (actor->channel && !actor->channel->closed) return;
+  if (actor->channel && !actor->channel->closed) return CloseToDeadNode(actor, info.exit());
   FinishActorDeath(actor);
 }
 
-void CoreWorker::ActorAlive(Actor* actor) {
+void CoreWorker::CloseToDeadNode(Actor* actor, const fbr::ExitInfo* exit) {
+  // A machine that is gone does not say so on its sockets.
+  const bool seen = exit == nullptr || exit->signal() != 0 || exit->exit_code() >= 0;
+  const ChannelPtr channel = actor->channel;
+  if (seen || !channel || channel->closed || actor->address.node == self_.node) return;
+  gateway_.CloseChannel(*channel);
+  OnClosed(*channel);
+}
+
+void CoreWorker::FailLost(Actor* actor, const std::vector<Task*>& calls) {
+  if (calls.empty()) return;
+  const ValuePtr error = MakeErrorValue(
+      ErrorCode::ActorUnavailable,
+      "actor " + actor->class_name + " is being restarted: " + actor->ended_why, actor->id.Hex());
+  for (Task* task : calls) Complete(task, error);
+}
+
+void CoreWorker::ConnectActor(Actor* actor) {
+  if (!actor->WantsConnection()) return;
+  actor->connecting = true;
+  if (GetPeer(actor->address)->channel) ActorConnected(actor);
+}
+
+void CoreWorker::ActorConnected(Actor* actor) {
   actor->connecting = false;
   actor->channel = GetPeer(actor->address)->channel;
   PumpActor(nullptr, actor);
@@ -273,8 +293,7 @@ void CoreWorker::FinishActorDeath(Actor* actor) {
   if (!actor->death_value) {
     actor->death_value = MakeErrorValue(actor->death_code, actor->death_message, actor->id.Hex());
   }
-  for (Task* task : std::exchange(orphaned_calls_[actor], {})) Complete(task, actor->death_value);
-  orphaned_calls_.erase(actor);
+  for (Task* task : std::exchange(actor->lost, {})) Complete(task, actor->death_value);
   for (Task* task : actors_.TakeQueued(actor)) {
     // One that waits for an argument is completed when it has it.
     if (task->unresolved == 0) {
@@ -300,7 +319,11 @@ void CoreWorker::DropHandle(Actor* actor) {
   // After its queued calls, which come before it in order.
   CallArguments none;
   none.payload.assign(sizeof(PayloadHeader), '\0');
-  SubmitActorCall(actor, InternMethod(actor, "__ray_terminate__"), 0, std::move(none), nullptr);
+  // Sent again over restarts: nobody is left who could end it later.
+  MethodOptions for_ever;
+  for_ever.max_retries = -1;
+  SubmitActorCall(actor, InternMethod(actor, "__ray_terminate__", for_ever), 0, std::move(none),
+                  nullptr);
 }
 
 void CoreWorker::ShareHandle(Actor* actor) {

@@ -63,7 +63,7 @@ void CoreWorker::PeerConnected(Peer& peer, UniqueFd socket) {
   // Whoever waits for this worker can go on.
   SubmitActions actions;
   for (const auto& [id, actor] : actors_.actors()) {
-    if (actor->connecting && actor->address == peer.address) ActorAlive(actor.get());
+    if (actor->connecting && actor->address == peer.address) ActorConnected(actor.get());
   }
   submitter_.WorkerConnected(peer.address.worker, peer.channel, actions);
   Perform(nullptr, actions);
@@ -78,18 +78,16 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
   }
   std::vector<Task*> lost = channel ? channel->in_flight.TakeAll() : std::vector<Task*>();
   for (const auto& [id, actor] : actors_.actors()) {
-    if (actor->address != address || actor->state != ActorState::Alive) {
-      if (actor->address != address || actor->state != ActorState::Dead) continue;
-    }
-    actor->channel = nullptr;
-    actor->connecting = false;
-    auto& orphans = orphaned_calls_[actor.get()];
+    if (actor->address != address) continue;
+    std::vector<Task*> unanswered;
     std::erase_if(lost, [&](Task* task) {
       if (task->actor != actor.get()) return false;
-      orphans.push_back(task);
+      unanswered.push_back(task);
       return true;
     });
+    FailLost(actor.get(), actors_.ConnectionLost(actor.get(), std::move(unanswered)));
     if (actor->state == ActorState::Dead) FinishActorDeath(actor.get());
+    ConnectActor(actor.get());
   }
   for (Lease* lease : submitter_.WorkerGone(address.worker)) {
     // Put back where OnLeaseLost looks for them.
@@ -103,13 +101,6 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
       // It may live, and only our connection be lost: its raylet sees to its end.
       SendReturnLease(*lease, /*worker_failed=*/true);
     }
-  }
-  for (Task* task : lost) {
-    // Of an actor that is being started anew elsewhere, as we heard before this.
-    Complete(task, MakeErrorValue(ErrorCode::ActorUnavailable,
-                                  "actor " + task->actor->class_name +
-                                      " was started anew before it answered this call",
-                                  task->actor->id.Hex()));
   }
   for (Object* object : objects_.PendingOf(address.worker)) {
     FailObject(object, ErrorCode::OwnerDied,
@@ -217,7 +208,8 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
       const auto* define = message.body_as_DefineFunction();
       if (define->index() != channel.functions.size()) break;
       channel.functions.push_back({ToId<FunctionId>(define->function_id()),
-                                   ToString(define->method()), ToString(define->name())});
+                                   ToString(define->method()), ToString(define->name()),
+                                   ToBytes(define->retry_exceptions()), define->max_calls()});
       return;
     }
     case fbw::Body::BindLease:

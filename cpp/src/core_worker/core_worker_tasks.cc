@@ -20,13 +20,20 @@ uint64_t Scatter(uint64_t x) {
 
 }  // namespace
 
-Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& name) {
+Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& name,
+                                     const FunctionOptions& options) {
   Lock lock(gateway_.mutex());
-  auto& slot = functions_[std::string(id.Binary()) + name];
+  std::string key = std::string(id.Binary()) + name;
+  if (options.max_calls != 0 || !options.retry_exceptions.empty()) {
+    key += '\n' + std::to_string(options.max_calls) + '\n' + options.retry_exceptions;
+  }
+  auto& slot = functions_[key];
   if (!slot) {
     slot = std::make_unique<Function>();
     slot->id = id;
     slot->name = name;
+    slot->retry_exceptions = options.retry_exceptions;
+    slot->max_calls = options.max_calls;
   }
   return slot.get();
 }
@@ -218,7 +225,15 @@ void CoreWorker::DefineFunction(Channel& channel, const Function* function) {
   const auto id = PutId(builder, function->id);
   const auto method = builder.CreateString(function->method);
   const auto name = builder.CreateString(function->name);
-  const auto body = fbw::CreateDefineFunction(builder, index, id, method, name).Union();
+  Bytes retry;
+  if (!function->retry_exceptions.empty()) {
+    retry =
+        builder.CreateVector(reinterpret_cast<const uint8_t*>(function->retry_exceptions.data()),
+                             function->retry_exceptions.size());
+  }
+  const auto body =
+      fbw::CreateDefineFunction(builder, index, id, method, name, retry, function->max_calls)
+          .Union();
   builder.Finish(fbw::CreateMessage(builder, fbw::Body::DefineFunction, body));
   AppendFrame(channel.out, builder);
 }
@@ -248,6 +263,7 @@ void CoreWorker::FinishTask(Task* task) {
   for (Object* object : task->pinned) objects_.Drop(object, freed);
   for (Object* object : task->returns) objects_.TaskDone(object, freed);
   if (!freed.store_copies.empty() || !freed.returned.empty()) Apply(freed);
+  if (task->counted) --task->actor->pending_calls;
   --tasks_pending_;
   delete task;
 }

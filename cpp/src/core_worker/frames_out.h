@@ -43,6 +43,11 @@ inline std::string ToString(const flatbuffers::String* text) {
   return text == nullptr ? std::string() : text->str();
 }
 
+inline std::string ToBytes(const flatbuffers::Vector<uint8_t>* bytes) {
+  if (bytes == nullptr) return {};
+  return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+}
+
 inline std::vector<std::string> ToStrings(
     const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>* texts) {
   std::vector<std::string> out;

@@ -26,9 +26,12 @@ struct Actor;
 // What calls run: an exported function, or a method by name. One per process
 // and kind; never freed while connected.
 struct Function {
-  FunctionId id;       // A task's.
-  std::string method;  // An actor's.
-  std::string name;    // For people.
+  FunctionId id;                 // A task's.
+  std::string method;            // An actor's.
+  std::string name;              // For people.
+  int32_t max_retries = 0;       // A method's (a task's come with each call).
+  std::string retry_exceptions;  // As in DefineFunction.
+  uint32_t max_calls = 0;
   // How long it takes, in µs, smoothed over replies; 0: not known yet.
   double execute_us = 0;
 };
@@ -46,11 +49,12 @@ struct Task {
   Actor* actor = nullptr;             // A method call's.
   Lease* lease = nullptr;             // While in flight, of a normal task.
   uint16_t returns_asked = 1;
-  uint16_t flags = 0;  // CallHeader's.
-  int32_t retries_left = 0;
-  int32_t unresolved = 0;  // Arguments that are not ready yet.
+  uint16_t flags = 0;        // CallHeader's.
+  int32_t retries_left = 0;  // -1: for ever.
+  int32_t unresolved = 0;    // Arguments that are not ready yet.
   bool sent = false;
-  std::string args;  // Payload of (args, kwargs).
+  bool counted = false;  // In Actor::pending_calls.
+  std::string args;      // Payload of (args, kwargs).
   std::vector<RefArgument> ref_args;
   std::vector<Object*> pinned;  // References inside the arguments.
   std::vector<Object*> returns;

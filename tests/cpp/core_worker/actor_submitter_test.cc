@@ -107,6 +107,94 @@ TEST_F(ActorSubmitterTest, NothingIsSentToTheDead) {
   EXPECT_THAT(submitter.TakeQueued(actor), IsEmpty());
 }
 
+// --- The end of its process, and its next life ---
+
+class ActorRestartTest : public ActorSubmitterTest {
+ protected:
+  ActorRestartTest() {
+    EXPECT_THAT(submitter.LivesAt(actor, first), IsEmpty());
+    EXPECT_TRUE(actor->WantsConnection());
+    actor->channel = std::make_shared<Channel>();
+  }
+  Task* UnderWay(int32_t retries) {
+    auto& task = tasks.emplace_back(std::make_unique<Task>());
+    task->retries_left = retries;
+    task->sent = true;
+    return task.get();
+  }
+  std::vector<Task*> Queued() const { return {actor->queue.begin(), actor->queue.end()}; }
+
+  const WorkerAddress first = SomeWorker();
+  const WorkerAddress second = SomeWorker();
+};
+
+TEST_F(ActorRestartTest, CallsUnderWayGoAgainBeforeThoseThatWereQueued) {
+  Task* a = UnderWay(1);
+  Task* without = UnderWay(0);
+  Task* b = UnderWay(-1);
+  Task* queued = Queue();
+  EXPECT_THAT(submitter.ConnectionLost(actor, {a, without, b}), IsEmpty());
+  EXPECT_FALSE(actor->WantsConnection());  // Nobody said yet what became of it.
+  EXPECT_THAT(submitter.ProcessEnded(actor, "why"), ElementsAre(without));
+  EXPECT_THAT(Queued(), ElementsAre(a, b, queued));
+  EXPECT_EQ(a->retries_left, 0);
+  EXPECT_EQ(b->retries_left, -1);
+  EXPECT_FALSE(a->sent);
+  EXPECT_FALSE(actor->WantsConnection());
+  EXPECT_THAT(submitter.LivesAt(actor, second), IsEmpty());
+  EXPECT_TRUE(actor->WantsConnection());
+  EXPECT_EQ(actor->address, second);
+}
+
+TEST_F(ActorRestartTest, ItsSocketIsReadToTheEndBeforeAnythingGoesAgain) {
+  Task* a = UnderWay(1);
+  Task* without = UnderWay(0);
+  EXPECT_THAT(submitter.ProcessEnded(actor, "why"), IsEmpty());
+  EXPECT_THAT(submitter.LivesAt(actor, second), IsEmpty());
+  EXPECT_FALSE(actor->WantsConnection());
+  EXPECT_EQ(actor->address, first);
+  EXPECT_THAT(submitter.ConnectionLost(actor, {a, without}), ElementsAre(without));
+  EXPECT_THAT(Queued(), ElementsAre(a));
+  EXPECT_TRUE(actor->WantsConnection());
+  EXPECT_EQ(actor->address, second);
+}
+
+TEST_F(ActorRestartTest, NewsOfTheNextLifeAloneTellOfTheEndOfTheLast) {
+  Task* without = UnderWay(0);
+  EXPECT_THAT(submitter.ConnectionLost(actor, {without}), IsEmpty());
+  EXPECT_THAT(submitter.LivesAt(actor, second), ElementsAre(without));
+  EXPECT_TRUE(actor->WantsConnection());
+}
+
+TEST_F(ActorRestartTest, ALifeThatIsToldTwiceChangesNothing) {
+  EXPECT_THAT(submitter.LivesAt(actor, first), IsEmpty());
+  EXPECT_EQ(actor->state, ActorState::Alive);
+  EXPECT_TRUE(actor->channel);
+  EXPECT_FALSE(actor->ended);
+}
+
+TEST_F(ActorRestartTest, ALifeThatIsOverBeforeItWasReachedIsForgotten) {
+  Task* a = UnderWay(2);
+  EXPECT_THAT(submitter.ProcessEnded(actor, "why"), IsEmpty());
+  EXPECT_THAT(submitter.LivesAt(actor, second), IsEmpty());
+  EXPECT_THAT(submitter.ProcessEnded(actor, "again"), IsEmpty());
+  EXPECT_THAT(submitter.ConnectionLost(actor, {a}), IsEmpty());
+  EXPECT_FALSE(actor->WantsConnection());
+  EXPECT_EQ(actor->state, ActorState::Pending);
+  EXPECT_THAT(Queued(), ElementsAre(a));
+}
+
+TEST_F(ActorSubmitterTest, AMethodWithRetriesIsAnother) {
+  MethodOptions options;
+  options.max_retries = -1;
+  Function* method = submitter.Method(actor, "read", options);
+  EXPECT_EQ(method->max_retries, -1);
+  EXPECT_EQ(submitter.Method(actor, "read", options), method);
+  EXPECT_NE(submitter.Method(actor, "read"), method);
+  options.retry_exceptions = "*";
+  EXPECT_NE(submitter.Method(actor, "read", options), method);
+}
+
 TEST_F(ActorSubmitterTest, AMethodIsKnownByItsNameAndShownWithItsClass) {
   actor->class_name = "Counter";
   Function* method = submitter.Method(actor, "increment");

@@ -191,6 +191,82 @@ TEST_F(CoreWorkerActorsTest, ARestartFailsCallsUnderWayAndServesLaterOnes) {
   }
 }
 
+TEST_F(CoreWorkerActorsTest, CallsWithRetriesAreServedAfterTheRestartInTheirOrder) {
+  for (const bool told_first : {true, false}) {
+    if (worker == nullptr) worker = NewWorker();
+    Actor* actor = CreateAlive();
+    MethodOptions options;
+    options.max_retries = 1;
+    Function* method = driver->InternMethod(actor, "add", options);
+    std::vector<Object*> results;
+    for (const char* text : {"a", "b", "c"}) {
+      results.push_back(driver->SubmitActorCall(actor, method, 1, Arguments(text), nullptr));
+    }
+    RunOne(*worker, "done before");
+    (void)Next(*worker);
+    EXPECT_EQ(Get(*driver, results[0]), "done before");
+    EXPECT_EQ(driver->PendingCalls(actor), 2u);
+    if (told_first) {
+      TellUpdate(actor, fbr::ActorState::Restarting, {}, SIGKILL);
+      worker.reset();
+    } else {
+      worker.reset();
+      TellUpdate(actor, fbr::ActorState::Restarting, {}, SIGKILL);
+    }
+    AwaitThatTheDriverKnows();
+    results.push_back(driver->SubmitActorCall(actor, method, 1, Arguments("d"), nullptr));
+    worker = NewWorker();
+    TellUpdate(actor, fbr::ActorState::Alive, worker_id());
+    for (const char* text : {"b", "c", "d"}) {
+      Call call = Next(*worker);
+      EXPECT_EQ(TextOf(call->call.args), text);
+      Reply(*worker, *call, text);
+    }
+    EXPECT_EQ(Take(results[1]), "b");
+    EXPECT_EQ(Take(results[2]), "c");
+    EXPECT_EQ(Take(results[3]), "d");
+    driver->Drop(results[0]);
+    EXPECT_EQ(driver->PendingCalls(actor), 0u);
+  }
+}
+
+TEST_F(CoreWorkerActorsTest, RetriesEndWithTheirNumber) {
+  Actor* actor = CreateAlive();
+  MethodOptions options;
+  options.max_retries = 1;
+  Object* running = driver->SubmitActorCall(actor, driver->InternMethod(actor, "add", options), 1,
+                                            Arguments(), nullptr);
+  for (int i = 0; i < 2; ++i) {
+    (void)Next(*worker);
+    worker.reset();
+    TellUpdate(actor, fbr::ActorState::Restarting, {}, SIGKILL);
+    worker = NewWorker();
+    TellUpdate(actor, fbr::ActorState::Alive, worker_id());
+  }
+  EXPECT_THAT(Take(running), AllOf(StartsWith("ActorUnavailable: "), HasSubstr("SIGKILL")));
+}
+
+TEST_F(CoreWorkerActorsTest, TheConstructorsArgumentsAreKeptForARestart) {
+  Object* argument = *driver->Put(TextParts("for the constructor"), {});
+  for (const int max_restarts : {0, 1}) {
+    ActorOptions options;
+    options.class_name = "Counter";
+    options.max_restarts = max_restarts;
+    auto created = driver->CreateActor(std::move(options), ArgumentsOf(argument));
+    ASSERT_TRUE(created.has_value());
+    const auto create = raylet.Await(Body::CreateActor);
+    TellUpdate(created->actor, fbr::ActorState::Alive, worker_id());
+    AwaitThatTheDriverKnows();
+    EXPECT_EQ(driver->GetStatistics().tasks_pending, max_restarts == 0 ? 0u : 1u);
+    TellUpdate(created->actor, fbr::ActorState::Dead, {}, SIGKILL);
+    worker.reset();
+    worker = NewWorker();
+    EXPECT_THAT(Take(CallActor(created->actor)), StartsWith("ActorDied: "));
+    EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+  }
+  driver->Drop(argument);
+}
+
 TEST_F(CoreWorkerActorsTest, ANewLifeToldBeforeTheOldOnesEndFailsOnlyTheOldCalls) {
   Actor* actor = CreateAlive();
   Object* running = CallActor(actor);
