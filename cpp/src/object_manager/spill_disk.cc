@@ -12,10 +12,11 @@
 namespace skyray::object_manager {
 namespace {
 
-// Large writes make large folios in the page cache, which are read faster later.
-constexpr uint64_t kWriteBytes = 1 << 20;
-// Small enough to be in the CPU's cache still when the checksum takes its turn.
-constexpr uint64_t kReadBytes = 1 << 20;
+// Large writes make large folios in the page cache, which are read faster later. A
+// folio begins at a multiple of its size, so pieces end where a folio would.
+constexpr uint64_t kPieceBytes = 1 << 20;
+// Less is over before another thread is awake.
+constexpr uint64_t kSummedBesideFrom = 4 << 20;
 constexpr size_t kPartsMax = 512;
 constexpr uint8_t kPadding[64] = {};
 
@@ -27,6 +28,9 @@ Status CallFailed(const std::string& what, int error) {
   return status;
 }
 
+// Of a piece at `offset` of a file.
+uint64_t UpToBoundary(uint64_t offset) { return kPieceBytes - offset % kPieceBytes; }
+
 Status Stopping() { return Status(ErrorCode::Cancelled, "this node is stopping"); }
 
 // One file in the making: consecutive small parts go out in one call.
@@ -36,9 +40,9 @@ class Writer {
       : calls_(calls), fd_(fd), path_(path), stop_(stop) {}
 
   Status Put(const SpillPiece& piece, uint64_t offset) {
-    if (piece.bytes.size() > kWriteBytes) return PutLarge(piece, offset);
+    if (piece.bytes.size() > kPieceBytes) return PutLarge(piece, offset);
     if (!parts_.empty() && (offset < end() || offset - end() > sizeof kPadding ||
-                            parts_.size() + 3 > kPartsMax || bytes_ >= kWriteBytes)) {
+                            parts_.size() + 3 > kPartsMax || bytes_ >= kPieceBytes)) {
       if (Status status = Flush(); !status.ok()) return status;
     }
     if (parts_.empty()) offset_ = offset;
@@ -71,7 +75,7 @@ class Writer {
     SpillChecksum sum;
     uint64_t at = offset + kSpillHeaderBytes;
     for (std::span<const uint8_t> rest = piece.bytes; !rest.empty();) {
-      const auto chunk = rest.first(std::min<size_t>(rest.size(), kWriteBytes));
+      const auto chunk = rest.first(std::min<size_t>(rest.size(), UpToBoundary(at)));
       sum.Add(chunk);
       iovec part{const_cast<uint8_t*>(chunk.data()), chunk.size()};
       if (Status status = WriteAll({&part, 1}, at); !status.ok()) return status;
@@ -147,28 +151,49 @@ Result<size_t> ReadAll(FileCalls& calls, int fd, const std::string& path, std::s
   return done;
 }
 
+// The bytes themselves, and each piece's checksum, taken by `Summed` (called once a
+// piece has come).
+template <class Summed>
+Status ReadPieces(FileCalls& calls, int fd, const SpillPlace& place, std::span<uint8_t> into,
+                  const std::stop_token& stop, Summed summed) {
+  uint64_t at = place.offset + kSpillHeaderBytes;
+  while (!into.empty()) {
+    if (stop.stop_requested()) return Stopping();
+    const auto piece = into.first(std::min<size_t>(into.size(), UpToBoundary(at)));
+    const auto got = ReadAll(calls, fd, place.path, piece, at);
+    if (!got) return got.error();
+    if (*got < piece.size()) {
+      return Status(ErrorCode::ObjectLost, "the file ends before the object does");
+    }
+    summed(piece);
+    at += piece.size();
+    into = into.subspan(piece.size());
+  }
+  return Status();
+}
+
 Status ReadFrom(FileCalls& calls, int fd, const SpillPlace& place, std::span<uint8_t> into,
-                const std::stop_token& stop) {
+                const std::stop_token& stop, SpillChecksumThread* beside) {
   SpillHeader header;
   const auto header_bytes = ReadAll(calls, fd, place.path, header, place.offset);
   if (!header_bytes) return header_bytes.error();
   const auto want = CheckSpillHeader(std::span(header).first(*header_bytes), place.record);
   if (!want) return want.error();
-  SpillChecksum sum;
-  uint64_t at = place.offset + kSpillHeaderBytes;
-  while (!into.empty()) {
-    if (stop.stop_requested()) return Stopping();
-    const auto chunk = into.first(std::min<size_t>(into.size(), kReadBytes));
-    const auto got = ReadAll(calls, fd, place.path, chunk, at);
-    if (!got) return got.error();
-    if (*got < chunk.size()) {
-      return Status(ErrorCode::ObjectLost, "the file ends before the object does");
-    }
-    sum.Add(chunk);
-    at += chunk.size();
-    into = into.subspan(chunk.size());
+  if (beside == nullptr || into.size() < kSummedBesideFrom) {
+    SpillChecksum sum;
+    const Status status = ReadPieces(calls, fd, place, into, stop,
+                                     [&sum](std::span<const uint8_t> piece) { sum.Add(piece); });
+    return status.ok() ? CheckSpillBytes(sum.Finish(), *want) : status;
   }
-  return CheckSpillBytes(sum.Finish(), *want);
+  beside->Begin();
+  const Status status =
+      ReadPieces(calls, fd, place, into, stop,
+                 [beside](std::span<const uint8_t> piece) { beside->Add(piece); });
+  if (!status.ok()) {
+    beside->Drop();
+    return status;
+  }
+  return CheckSpillBytes(beside->Finish(), *want);
 }
 
 }  // namespace
@@ -233,12 +258,12 @@ Result<WrittenFile> SpillDisk::WriteIn(const std::string& folder,
 }
 
 Status ReadSpilled(FileCalls& calls, const SpillPlace& place, std::span<uint8_t> into,
-                   const std::stop_token& stop) {
+                   const std::stop_token& stop, SpillChecksumThread* beside) {
   SKYRAY_CHECK(into.size() == place.record.bytes());
   const int fd = calls.Open(place.path, O_RDONLY | O_NOFOLLOW);
   Status status;
   if (fd >= 0) {
-    status = ReadFrom(calls, fd, place, into, stop);
+    status = ReadFrom(calls, fd, place, into, stop, beside);
     calls.Close(fd);  // Nothing was written: what it says has no consequence.
   } else {
     const bool gone = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "object_manager/spill_checksum_thread.h"
 #include "object_manager/spill_file_calls.h"
 #include "object_manager/spill_storage.h"
 
@@ -51,8 +52,9 @@ class SpillDisk {
 };
 
 // The object's bytes, checked, into `into`. REQUIRES: it is as large as they are.
+// With `beside`, the checksum of a large one is taken there while the rest is read.
 Status ReadSpilled(FileCalls& calls, const SpillPlace& place, std::span<uint8_t> into,
-                   const std::stop_token& stop);
+                   const std::stop_token& stop, SpillChecksumThread* beside = nullptr);
 Status RemoveSpilled(FileCalls& calls, const std::string& path);
 
 }  // namespace skyray::object_manager

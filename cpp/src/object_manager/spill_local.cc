@@ -23,9 +23,11 @@ void SpillLocal::Write(std::vector<SpillPiece> pieces,
 
 void SpillLocal::Read(const SpillPlace& place, const SpillRoom& room,
                       std::function<void(const Status&)> done) {
-  reader_.Run([this, place, into = room.bytes](
-                  const std::stop_token& stop) { return ReadSpilled(calls_, place, into, stop); },
-              std::move(done));
+  reader_.Run(
+      [this, place, into = room.bytes](const std::stop_token& stop) {
+        return ReadSpilled(calls_, place, into, stop, &checksums_);
+      },
+      std::move(done));
 }
 
 void SpillLocal::Remove(const std::string& path) {

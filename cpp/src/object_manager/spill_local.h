@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spilling to local directories: one thread writes and removes, another reads,
-// so that neither waits for the other.
+// so that neither waits for the other; a third takes the checksums of what is read.
 //
 // Threading:  as SpillStorage. Ownership: owns its threads and the folders, which
 //             are gone with it. `calls` must outlive it. Errors: as SpillStorage.
@@ -29,8 +29,9 @@ class SpillLocal : public SpillStorage {
 
  private:
   FileCalls& calls_;
-  SpillFolders folders_;  // Before the threads: removed after their end.
-  SpillDisk disk_;        // Used on the writer's thread.
+  SpillFolders folders_;           // Before the threads: removed after their end.
+  SpillDisk disk_;                 // Used on the writer's thread.
+  SpillChecksumThread checksums_;  // Used on the reader's thread.
   SpillThread writer_;
   SpillThread reader_;
 };

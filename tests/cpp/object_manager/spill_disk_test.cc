@@ -52,9 +52,9 @@ class SpillDiskTest : public ::testing::Test {
   SpillPlace PlaceOf(const WrittenFile& file, size_t i) const {
     return {file.path, file.offsets[i], pieces[i].record};
   }
-  Status ReadBack(const WrittenFile& file, size_t i) {
+  Status ReadBack(const WrittenFile& file, size_t i, const std::stop_token& stop = {}) {
     read.assign(pieces[i].bytes.size(), 0xee);
-    return ReadSpilled(calls, PlaceOf(file, i), read, {});
+    return ReadSpilled(calls, PlaceOf(file, i), read, stop, beside);
   }
   void ExpectAllThere(const WrittenFile& file) {
     for (size_t i = 0; i < pieces.size(); ++i) {
@@ -85,6 +85,7 @@ class SpillDiskTest : public ::testing::Test {
   std::deque<std::vector<uint8_t>> contents;
   std::vector<SpillPiece> pieces;
   std::vector<uint8_t> read;
+  SpillChecksumThread* beside = nullptr;
 };
 
 TEST_F(SpillDiskTest, WhatIsWrittenIsReadBack) {
@@ -101,6 +102,57 @@ TEST_F(SpillDiskTest, ThousandsOfSmallObjectsShareAFile) {
   const auto file = disk->Write(pieces, {});
   ASSERT_TRUE(file) << file.error().message();
   ExpectAllThere(*file);
+}
+
+// Pieces end at the file's megabytes, wherever an object begins, and the checksum of a
+// large one is taken in another thread.
+TEST_F(SpillDiskTest, LargeObjectsComeBackPieceByPiece) {
+  for (const size_t size : {100u, 1u << 20, (1u << 20) + 1, 4u << 20, (5u << 20) + 4097}) {
+    AddPiece(size, 3);
+  }
+  const auto file = disk->Write(pieces, {});
+  ASSERT_TRUE(file) << file.error().message();
+  ExpectAllThere(*file);
+  SpillChecksumThread checksums;
+  beside = &checksums;
+  for (int round = 0; round < 20; ++round) ExpectAllThere(*file);
+}
+
+// A damage, an early end, a failed read and a stop, each in the midst of a checksum
+// that is taken in another thread; and the next object is none the worse for it.
+TEST_F(SpillDiskTest, WhatFailsBesideALargeChecksumHarmsNobody) {
+  AddPiece(6 << 20);
+  AddPiece(5 << 20);
+  const auto file = disk->Write(pieces, {});
+  ASSERT_TRUE(file) << file.error().message();
+  SpillChecksumThread checksums;
+  beside = &checksums;
+  for (const uint64_t at : {0u, (3u << 20) + 5, (6u << 20) - 1}) {
+    const uint64_t place = file->offsets[0] + kSpillHeaderBytes + at;
+    Damage(*file, place, 1);
+    EXPECT_EQ(ReadBack(*file, 0).code(), ErrorCode::ObjectLost) << at;
+    EXPECT_TRUE(ReadBack(*file, 1).ok());
+    Damage(*file, place, 1);
+  }
+  for (int number = 1;; ++number) {
+    calls.FailAt(number, EIO);
+    const Status status = ReadBack(*file, 0);
+    const bool failed = calls.failed();
+    // What closing says has no consequence.
+    const bool matters = failed && calls.failed_call() != "close";
+    calls.Heal();
+    EXPECT_EQ(status.code(), matters ? ErrorCode::IoError : ErrorCode::Ok) << number;
+    ExpectAllThere(*file);
+    if (!failed) break;
+    ASSERT_LT(number, 100);
+  }
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(ReadBack(*file, 0, stop.get_token()).code(), ErrorCode::Cancelled);
+  ExpectAllThere(*file);
+  fs::resize_file(file->path, file->bytes - 1);
+  EXPECT_EQ(ReadBack(*file, 1).code(), ErrorCode::ObjectLost);
+  EXPECT_TRUE(ReadBack(*file, 0).ok());
 }
 
 TEST_F(SpillDiskTest, OnlyItsUserMayLookInside) {
