@@ -17,6 +17,7 @@ constexpr uint32_t kMemorySegmentsMax = 1024;
 // How long the store may hold an unfinished create before it says so again.
 constexpr uint64_t kCreateRetryMs = 60'000;
 constexpr uint32_t kListedAtOnce = 20'000;
+constexpr uint64_t kObjectAlignment = 64;
 
 Status NotHere(const ObjectId& id, const char* what) {
   return Status(ErrorCode::ObjectNotFound, "object " + id.Hex() + " " + what);
@@ -219,6 +220,7 @@ Status Client::TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::Get
   if (got.losses() == nullptr) return Status();
   for (const fb::plasma::Loss* loss : *got.losses()) {
     if (loss->position() >= missing.size()) continue;
+    if (loss->error() == ErrorCode::Ok) return channel_.Break(Protocol("a loss without an error"));
     losses.emplace(missing[loss->position()], ErrorOf(loss->error(), loss->message()));
   }
   return Status();
@@ -374,6 +376,9 @@ Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& plac
   if (place.offset() > segment.bytes || place.bytes() > segment.bytes - place.offset() ||
       metadata_bytes > segment.bytes - place.offset() - place.bytes()) {
     return channel_.Break(Protocol("an object outside its segment"));
+  }
+  if (place.offset() % kObjectAlignment != 0) {
+    return channel_.Break(Protocol("an object that is not aligned"));
   }
   std::shared_ptr<Mapping>& mapping = writable ? segment.writable : segment.read_only;
   if (mapping == nullptr) {

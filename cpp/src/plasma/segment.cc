@@ -6,6 +6,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -160,6 +161,13 @@ Result<Segment> CreateInDirectory(const SegmentOptions& options) {
 }  // namespace
 
 Result<std::shared_ptr<Mapping>> Mapping::Map(int fd, uint64_t bytes, bool writable) {
+  // Behind the end of what is mapped there is SIGBUS; whose descriptor it is may be wrong.
+  struct stat found = {};
+  if (fstat(fd, &found) != 0) return ErrnoStatus("looking at a store segment", errno);
+  if (static_cast<uint64_t>(found.st_size) < bytes) {
+    return Status(ErrorCode::IoError, "mapping a store segment of " + std::to_string(bytes) +
+                                          " bytes: it has only " + std::to_string(found.st_size));
+  }
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   void* data = mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
   if (data == MAP_FAILED) {
