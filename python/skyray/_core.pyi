@@ -275,6 +275,11 @@ class TaskOptions(TypedDict, total=False):
     num_returns: int
     max_retries: int
     strategy: tuple[str, bytes, bool]  # ("DEFAULT"|"SPREAD"|"NODE_AFFINITY", node_id, soft)
+    selectors: list[list[LabelTerm]]  # Of nodes by label, the best choice first.
+    runtime_env: str  # JSON; empty: the job's.
+
+# Key, "in" | "not_in" | "exists" | "missing", values.
+LabelTerm = tuple[str, str, list[str]]
 
 # (bind, min, max): a call that is not of min to max positional arguments alone is shown
 # to ``bind``, which raises TypeError if it does not fit.
@@ -303,6 +308,8 @@ class ActorOptions(TypedDict, total=False):
     placement_resources: dict[str, float]
     resources: dict[str, float]
     strategy: tuple[str, bytes, bool]
+    selectors: list[list[LabelTerm]]
+    runtime_env: str
     handle: bytes  # Whatever get_named_actor() is to give back.
 
 class ActorCore:

@@ -204,27 +204,16 @@ def _find_session(address: str) -> tuple[str, str]:
 
 def _job_config(runtime_env: dict[str, Any]) -> dict[str, Any]:
     """What the job's workers take over from this process."""
-    known = {"env_vars"}
-    unknown = sorted(set(runtime_env) - known)
-    if unknown:
-        raise NotImplementedError(
-            f"runtime_env has {unknown}, and this version of skyray knows {sorted(known)}. "
-            "Workers see the files and packages of the driver anyway."
-        )
-    variables = runtime_env.get("env_vars") or {}
-    for name, value in variables.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(
-                "runtime_env['env_vars'] must be of type Dict[str, str], got "
-                f"{type(name).__name__}: {type(value).__name__} for {name!r}"
-            )
+    from .runtime_env import check, merge
+
+    check(runtime_env)
     cwd = os.getcwd()
     main = sys.modules.get("__main__")
     script = getattr(main, "__file__", None)
     paths = [os.path.abspath(path) if path else cwd for path in sys.path]
     if script and os.path.dirname(os.path.abspath(script)) not in paths:
         paths.insert(0, os.path.dirname(os.path.abspath(script)))
-    return {"sys_path": paths, "cwd": cwd, "env_vars": variables}
+    return {"sys_path": paths, "cwd": cwd, "runtime_env": merge({}, runtime_env)}
 
 
 def _random_namespace() -> str:

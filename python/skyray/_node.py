@@ -70,6 +70,7 @@ class NodeOptions:
                 self.resources[f"accelerator_type:{kind}"] = 1
         self.resources.update(resources or {})
 
+                self.labels.setdefault("ray.io/accelerator-type", kind)
 
 class Raylet:
     """One node: its raylet, with the store and the workers below it."""
@@ -93,7 +94,7 @@ class Raylet:
         for name, amount in resources.items():
             if amount:
                 arguments += ["--resource", f"{name}={amount:.4f}"]
-        for name, value in options.labels.items():
+        for name, value in {**options.labels, "ray.io/node-id": self.node_id}.items():
             arguments += ["--label", f"{name}={value}"]
         if options.gpu_ids:
             arguments += ["--gpu-ids", ",".join(options.gpu_ids)]

@@ -6,12 +6,14 @@ All state of the package that changes is here.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _core
 from ._error_codes import error_for
+from .runtime_env import merge
 
 if TYPE_CHECKING:
     from ._lifecycle import RayContext
@@ -30,6 +32,7 @@ class Connection:
         is_worker: not a driver.
         head: the daemons that this process started itself, if it did.
         context: what ``init`` returned; None in a worker.
+        runtime_env: in which this process, or at a driver its job, runs.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Connection:
         *,
         is_worker: bool,
         head: Head | None,
+        job_runtime_env: dict[str, Any],
+        runtime_env: dict[str, Any],
     ) -> None:
         self.info = info
         self.hooks = hooks
@@ -48,6 +53,17 @@ class Connection:
         self.head = head
         self.pid = os.getpid()
         self.context: RayContext | None = None
+        self.runtime_env = merge(runtime_env, None)
+        self._job_runtime_env = merge(job_runtime_env, None).serialize()
+
+    def environment_for(self, asked: dict[str, Any] | None) -> str:
+        """The runtime environment of what is submitted here, as the core takes it.
+
+        Args:
+            asked: the option ``runtime_env``.
+        """
+        merged = merge(self.runtime_env, asked).serialize()
+        return "" if merged == self._job_runtime_env else merged
 
 
 _current: Connection | None = None
@@ -68,10 +84,23 @@ def connect_driver(
 
 
 def connect_worker(
-    *, raylet_socket: str, worker_id: bytes, job_config: str, namespace: str
+    *,
+    raylet_socket: str,
+    worker_id: bytes,
+    job_config: str,
+    namespace: str,
+    runtime_env: dict[str, Any],
 ) -> Connection:
     """Joins the cluster as the worker that the raylet knows as ``worker_id``."""
-    return _connect(raylet_socket, worker_id, job_config, namespace, head=None, log_to_driver=False)
+    return _connect(
+        raylet_socket,
+        worker_id,
+        job_config,
+        namespace,
+        head=None,
+        log_to_driver=False,
+        runtime_env=runtime_env,
+    )
 
 
 def disconnect() -> Connection | None:
@@ -91,6 +120,7 @@ def _connect(
     *,
     head: Head | None,
     log_to_driver: bool,
+    runtime_env: dict[str, Any] | None = None,
 ) -> Connection:
     global _current
     is_worker = worker_id is not None
@@ -100,7 +130,16 @@ def _connect(
         raylet_socket, not is_worker, worker_id, job_config, namespace, entrypoint, hooks
     )
     hooks.node_ip = info["node_ip"]
-    _current = Connection(info, namespace, hooks, is_worker=is_worker, head=head)
+    job_runtime_env = json.loads(job_config or "{}").get("runtime_env") or {}
+    _current = Connection(
+        info,
+        namespace,
+        hooks,
+        is_worker=is_worker,
+        head=head,
+        job_runtime_env=job_runtime_env,
+        runtime_env=job_runtime_env if runtime_env is None else runtime_env,
+    )
     return _current
 
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from . import _core, _worker
+from ._worker_env import python_path, runtime_env_of
 
 
 def main(order: dict[str, Any]) -> int:
@@ -21,14 +22,14 @@ def main(order: dict[str, Any]) -> int:
     """
     sys.stdout = _NamedStream(1)
     sys.stderr = _NamedStream(2)
-    os.environ.update(order.get("env") or {})
-    _take_job_config(json.loads(order.get("job_config") or "{}"))
+    _take_job_config(json.loads(order.get("job_config") or "{}"), python_path(order))
     _reseed()
     _worker.connect_worker(
         raylet_socket=order["raylet_socket"],
         worker_id=bytes.fromhex(order["worker_id"]),
         job_config=order.get("job_config") or "{}",
         namespace=order.get("namespace") or "",
+        runtime_env=runtime_env_of(order),
     )
     try:
         _core.run_worker()
@@ -48,11 +49,16 @@ def _exit_code(request: SystemExit) -> int:
     return 1
 
 
-def _take_job_config(config: dict[str, Any]) -> None:
-    """Makes imports, files and variables look as they do at the driver."""
-    os.environ.update(config.get("env_vars") or {})
+def _take_job_config(config: dict[str, Any], python_path: list[str]) -> None:
+    """Makes imports and files look as they do at the driver.
+
+    Args:
+        config: the job's.
+        python_path: where to look for modules right after the driver's own directory.
+    """
     paths = config.get("sys_path")
     if paths:
+        paths = [*paths[:1], *python_path, *paths[1:]]
         sys.path[:] = paths + [path for path in sys.path if path not in paths]
     if config.get("cwd"):
         try:

@@ -16,6 +16,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from . import _worker_env
 from ._channel import Channel, Closed
 
 _KIND = 100
@@ -84,7 +85,6 @@ class Zygote:
             self._channel.send({"event": "exited", "pid": pid, "status": status})
 
     def _become_worker(self, order: dict[str, Any], fds: list[int]) -> NoReturn:
-        code = 1
         try:
             _die_with_parent(self._pid)
             signal.set_wakeup_fd(-1)
@@ -96,19 +96,32 @@ class Zygote:
             self._channel.abandon()
             _replace_stdio(*fds)
             gc.enable()
-            from . import _worker_main
-
-            code = _worker_main.main(order)
+            _worker_env.enter(order)
         except BaseException:
             import traceback
 
             traceback.print_exc()
+            os._exit(1)
+        work(order)
+
+
+def work(order: dict[str, Any]) -> NoReturn:
+    """What a child does once it has its descriptors and its environment."""
+    code = 1
+    try:
+        from . import _worker_main
+
+        code = _worker_main.main(order)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
         finally:
-            try:
-                sys.stdout.flush()
-                sys.stderr.flush()
-            finally:
-                os._exit(code)
+            os._exit(code)
 
 
 def _die_with_parent(parent: int) -> None:

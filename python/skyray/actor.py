@@ -11,7 +11,15 @@ from . import _core
 from ._arity import Parameters, arity_of, parameters_of
 from ._lifecycle import ensure_connected
 from ._worker import Code, current
-from .options import ACTOR, METHOD, resources_of, scheduling_of, validate_options, value_of
+from .options import (
+    ACTOR,
+    METHOD,
+    resources_of,
+    scheduling_of,
+    selectors_of,
+    validate_options,
+    value_of,
+)
 
 __all__ = [
     "ActorClass",
@@ -302,6 +310,8 @@ class ActorClass:
             "placement_resources": placement,
             "resources": resources,
             "strategy": scheduling_of(options),
+            "selectors": selectors_of(options),
+            "runtime_env": connection.environment_for(options.get("runtime_env")),
             "handle": handle,
         }
         core, existing = _core.create_actor(core_options, args, kwargs)

@@ -6,6 +6,9 @@ from __future__ import annotations
 import math
 from typing import Any, Callable
 
+from ._labels import Selector, parse_selector
+from .runtime_env import check as check_runtime_env
+
 __all__ = ["validate_options"]
 
 TASK, ACTOR, METHOD = "remote functions", "actors", "actor methods"
@@ -157,6 +160,29 @@ def _strategy(value: Any) -> str | None:
     )
 
 
+def _label_selector(value: dict[str, str]) -> str | None:
+    parse_selector(value)
+    return None
+
+
+def _fallback_strategy(value: list[Any]) -> str | None:
+    for choice in value:
+        if not isinstance(choice, dict):
+            return "Each element in fallback_strategy must be a dictionary."
+        if not choice:
+            return "Empty dictionary found in `fallback_strategy`."
+        for name, selector in choice.items():
+            if name != "label_selector":
+                return (
+                    f"Unsupported option found: {name!r}. Only ['label_selector'] is currently "
+                    "supported."
+                )
+            if not isinstance(selector, dict):
+                return 'The value of "label_selector" must be a dictionary.'
+            parse_selector(selector)
+    return None
+
+
 def _not_empty(what: str) -> Callable[[Any], str | None]:
     return lambda value: None if value else f"{what} cannot be an empty string."
 
@@ -223,9 +249,12 @@ OPTIONS: list[tuple[str, Option]] = [
         Option(METHOD, types=_OptionalInt, check=_count("max_task_retries", True)),
     ),
     ("retry_exceptions", _later(METHOD, types=None, default=False)),
-    ("runtime_env", _later(*_BOTH, types=_OptionalDict)),
-    ("label_selector", _later(*_BOTH, types=_OptionalDict)),
-    ("fallback_strategy", _later(*_BOTH, types=(list, type(None)))),
+    ("runtime_env", Option(*_BOTH, types=_OptionalDict, check=check_runtime_env)),
+    ("label_selector", Option(*_BOTH, types=_OptionalDict, check=_label_selector)),
+    (
+        "fallback_strategy",
+        Option(*_BOTH, types=(list, type(None)), check=_fallback_strategy),
+    ),
     ("object_store_memory", _later(*_BOTH, types=_OptionalInt)),
     ("placement_group", _later(*_BOTH, default="default")),
     ("placement_group_bundle_index", _later(*_BOTH, types=int, default=-1)),
@@ -316,3 +345,14 @@ def scheduling_of(options: dict[str, Any]) -> tuple[str, bytes, bool]:
         return strategy, b"", False
     where: tuple[str, bytes, bool] = strategy._scheduling()
     return where
+
+
+def selectors_of(options: dict[str, Any]) -> list[Selector]:
+    """On nodes with which labels it may run, the best choice first; none: on all."""
+    choices = [options.get("label_selector") or {}]
+    choices += [choice["label_selector"] for choice in options.get("fallback_strategy") or ()]
+    wanted = [parse_selector(choice) for choice in choices]
+    strategy: Any = options.get("scheduling_strategy")
+    of_strategy = strategy._selectors() if hasattr(strategy, "_selectors") else [[]]
+    both = [one + other for one in wanted for other in of_strategy]
+    return both if any(both) else []

@@ -9,7 +9,14 @@ from . import _core
 from ._arity import arity_of, parameters_of
 from ._lifecycle import ensure_connected
 from ._worker import Code
-from .options import TASK, resources_of, scheduling_of, validate_options, value_of
+from .options import (
+    TASK,
+    resources_of,
+    scheduling_of,
+    selectors_of,
+    validate_options,
+    value_of,
+)
 
 __all__ = ["RemoteFunction"]
 
@@ -80,8 +87,9 @@ class RemoteFunction(Generic[R]):
                 "items it yields."
             )
         resources = resources_of(TASK, self._options)
+        connection = ensure_connected()
         return {
-            "function_id": self._code.export(ensure_connected()),
+            "function_id": self._code.export(connection),
             "name": self._options.get("name") or self.__name__,
             "resources": resources,
             "num_returns": 1
@@ -89,6 +97,8 @@ class RemoteFunction(Generic[R]):
             else self._options["num_returns"],
             "max_retries": value_of(TASK, self._options, "max_retries"),
             "strategy": scheduling_of(self._options),
+            "selectors": selectors_of(self._options),
+            "runtime_env": connection.environment_for(self._options.get("runtime_env")),
         }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from . import _core
 from ._lifecycle import ensure_connected
 from .actor import ActorHandle, own_handle
+from .runtime_env import RuntimeEnv, merge
 
 __all__ = ["RuntimeContext", "get_runtime_context"]
 
@@ -67,6 +68,15 @@ class RuntimeContext:
     def get_session_dir(self) -> str:
         """The session's directory."""
         return ensure_connected().info["session_dir"]
+
+    def get_runtime_env_string(self) -> str:
+        """:attr:`runtime_env` as JSON."""
+        return self.runtime_env.serialize()
+
+    @property
+    def runtime_env(self) -> RuntimeEnv:
+        """In which this task or actor runs; at a driver, its job."""
+        return merge(ensure_connected().runtime_env, None)
 
     @property
     def namespace(self) -> str:

@@ -52,7 +52,7 @@ class Raylet:
             "job_config": "{}",
             "namespace": "",
             "raylet_socket": "/nonexistent/raylet.sock",
-            "env": {},
+            "runtime_env": "",
             "log_name": "",
             **changes,
         }

@@ -91,6 +91,43 @@ bool ReadStrategy(PyObject* options, Strategy& out) {
   return true;
 }
 
+// One (key, operator, values) of a selector.
+bool ReadLabelTerm(PyObject* item, LabelTerm& out) {
+  const char* key;
+  const char* op;
+  PyObject* values;
+  if (!PyArg_ParseTuple(item, "ssO!", &key, &op, &PyList_Type, &values)) return false;
+  out.key = key;
+  const std::string_view name(op);
+  if (name == "not_in") out.op = LabelTerm::Op::NotIn;
+  if (name == "exists") out.op = LabelTerm::Op::Exists;
+  if (name == "missing") out.op = LabelTerm::Op::Missing;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values); ++i) {
+    const char* value = PyUnicode_AsUTF8(PyList_GET_ITEM(values, i));
+    if (value == nullptr) return false;
+    out.values.emplace_back(value);
+  }
+  return true;
+}
+
+bool ReadSelectors(PyObject* options, Strategy& out) {
+  PyObject* value = Find(options, "selectors");
+  if (value == nullptr) return true;
+  const PyRef selectors(PySequence_Fast(value, "selectors must be a list of lists"));
+  if (!selectors) return false;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(selectors.get()); ++i) {
+    const PyRef terms(PySequence_Fast(PySequence_Fast_GET_ITEM(selectors.get(), i),
+                                      "selectors must be a list of lists"));
+    if (!terms) return false;
+    LabelSelector& selector = out.selectors.emplace_back();
+    for (Py_ssize_t j = 0; j < PySequence_Fast_GET_SIZE(terms.get()); ++j) {
+      PyObject* term = PySequence_Fast_GET_ITEM(terms.get(), j);
+      if (!ReadLabelTerm(term, selector.emplace_back())) return false;
+    }
+  }
+  return true;
+}
+
 bool ReadFunctionId(PyObject* options, const char* key, FunctionId& out) {
   std::string binary;
   if (!ReadBytes(options, key, binary)) return false;
@@ -111,6 +148,7 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
   std::string name;
   ResourceSet resources;
   Strategy strategy;
+  std::string runtime_env;
   int returns = 1;
   int max_retries = 3;
   int max_calls = 0;
@@ -121,6 +159,7 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
   }
   if (!ReadFunctionId(options, "function_id", function) || !ReadText(options, "name", name) ||
       !ReadResources(options, "resources", resources) || !ReadStrategy(options, strategy) ||
+      !ReadSelectors(options, strategy) || !ReadText(options, "runtime_env", runtime_env) ||
       !ReadInt(options, "num_returns", returns) || !ReadInt(options, "max_retries", max_retries) ||
       !ReadInt(options, "max_calls", max_calls) ||
       !ReadBytes(options, "retry_exceptions", executed.retry_exceptions)) {
@@ -132,7 +171,8 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
   }
   executed.max_calls = static_cast<uint32_t>(std::max(0, max_calls));
   out.function = worker.InternFunction(function, name, executed);
-  out.lease_class = worker.InternLeaseClass(resources, strategy);
+  out.lease_class =
+      worker.InternLeaseClass(resources, strategy, runtime_env, /*retriable=*/max_retries != 0);
   out.returns = static_cast<uint16_t>(returns);
   out.max_retries = max_retries;
   return true;
@@ -152,7 +192,9 @@ bool ReadActorOptions(PyObject* options, core_worker::ActorOptions& out) {
          ReadInt(options, "max_concurrency", out.max_concurrency) &&
          ReadResources(options, "placement_resources", out.placement_resources) &&
          ReadResources(options, "resources", out.resources) &&
-         ReadStrategy(options, out.strategy) && ReadBytes(options, "handle", out.handle);
+         ReadStrategy(options, out.strategy) && ReadSelectors(options, out.strategy) &&
+         ReadText(options, "runtime_env", out.runtime_env) &&
+         ReadBytes(options, "handle", out.handle);
 }
 
 PyObject* ResourcesToDict(const ResourceSet& resources) {

@@ -113,6 +113,7 @@ struct ActorOptions {
   ResourceSet resources;
   Strategy strategy;
   std::string handle;
+  std::string runtime_env;  // JSON, opaque here; empty: the job's.
 };
 
 // A value to read, kept alive.
@@ -167,7 +168,8 @@ class CoreWorker : private GatewayHandler {
   // --- Tasks (core_worker_tasks.cc) ---
   Function* InternFunction(const FunctionId& id, const std::string& name,
                            const FunctionOptions& options = {});
-  LeaseClass* InternLeaseClass(const ResourceSet& resources, const Strategy& strategy);
+  LeaseClass* InternLeaseClass(const ResourceSet& resources, const Strategy& strategy,
+                               const std::string& runtime_env = {}, bool retriable = true);
   // One reference for the caller in each of the returns.
   std::vector<Object*> SubmitTask(const TaskTemplate& task, CallArguments arguments);
 

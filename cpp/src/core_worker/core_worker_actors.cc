@@ -20,17 +20,17 @@ flatbuffers::Offset<fbr::ActorSpec> PutActorSpec(Builder& builder, const ActorOp
   const auto ray_namespace = builder.CreateString(options.ray_namespace);
   const auto placement = PutResources(builder, options.placement_resources);
   const auto resources = PutResources(builder, options.resources);
-  const auto node = PutId(builder, options.strategy.node);
-  const auto strategy = fbr::CreateStrategy(
-      builder, static_cast<fbr::StrategyKind>(options.strategy.kind), node, options.strategy.soft);
+  const auto strategy = PutStrategy(builder, options.strategy);
   const auto owner_address = PutAddress(builder, owner);
   const auto task = builder.CreateVector(reinterpret_cast<const uint8_t*>(creation_task.data()),
                                          creation_task.size());
   const auto handle = builder.CreateVector(reinterpret_cast<const uint8_t*>(options.handle.data()),
                                            options.handle.size());
+  const auto runtime_env = builder.CreateString(options.runtime_env);
   return fbr::CreateActorSpec(builder, actor, job_id, class_name, name, ray_namespace,
                               options.detached, options.max_restarts, options.max_concurrency,
-                              placement, resources, strategy, owner_address, task, handle);
+                              placement, resources, strategy, owner_address, task, handle,
+                              runtime_env);
 }
 
 std::string HandleOf(const fbr::ActorInfo& info) {

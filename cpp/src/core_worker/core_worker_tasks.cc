@@ -38,9 +38,10 @@ Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& na
   return slot.get();
 }
 
-LeaseClass* CoreWorker::InternLeaseClass(const ResourceSet& resources, const Strategy& strategy) {
+LeaseClass* CoreWorker::InternLeaseClass(const ResourceSet& resources, const Strategy& strategy,
+                                         const std::string& runtime_env, bool retriable) {
   Lock lock(gateway_.mutex());
-  return submitter_.ClassOf(resources, strategy);
+  return submitter_.ClassOf(resources, strategy, runtime_env, retriable);
 }
 
 Task* CoreWorker::NewTask(Function* function, uint16_t returns, CallArguments& arguments) {
@@ -164,14 +165,13 @@ void CoreWorker::RequestLease(LeaseClass* lease_class, const NodeId& node) {
       nullptr,
       [&](Builder& builder, fbr::Body& type) {
         const auto resources = PutResources(builder, lease_class->resources);
-        const Strategy& wanted = lease_class->strategy;
-        const auto strategy =
-            fbr::CreateStrategy(builder, static_cast<fbr::StrategyKind>(wanted.kind),
-                                PutId(builder, wanted.node), wanted.soft);
+        const auto strategy = PutStrategy(builder, lease_class->strategy);
         const auto name = builder.CreateString(lease_class->name);
         const auto job = PutId(builder, session_.job_id);
+        const auto runtime_env = builder.CreateString(lease_class->runtime_env);
         const auto request = fbr::CreateRequestLease(builder, resources, strategy, name,
-                                                     /*spilled=*/!node.IsNil(), job);
+                                                     /*spilled=*/!node.IsNil(), job, runtime_env,
+                                                     lease_class->retriable);
         if (node.IsNil()) {
           type = fbr::Body::RequestLease;
           return request.Union();

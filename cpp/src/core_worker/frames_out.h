@@ -14,6 +14,7 @@
 
 #include "common/resource_set.h"
 #include "core_worker/hot_frames.h"
+#include "core_worker/task_submitter.h"
 #include "fbs/raylet_generated.h"
 #include "fbs/worker_generated.h"
 #include "ipc/frame.h"
@@ -83,6 +84,25 @@ PutResources(Builder& builder, const ResourceSet& resources) {
     entries.push_back(fb::raylet::CreateResource(builder, builder.CreateString(name), amount));
   }
   return builder.CreateVector(entries);
+}
+
+inline flatbuffers::Offset<fb::raylet::Strategy> PutStrategy(Builder& builder,
+                                                             const Strategy& strategy) {
+  std::vector<flatbuffers::Offset<fb::raylet::LabelSelector>> selectors;
+  for (const LabelSelector& selector : strategy.selectors) {
+    std::vector<flatbuffers::Offset<fb::raylet::LabelTerm>> terms;
+    for (const LabelTerm& term : selector) {
+      const auto key = builder.CreateString(term.key);
+      const auto values = builder.CreateVectorOfStrings(term.values);
+      terms.push_back(fb::raylet::CreateLabelTerm(
+          builder, key, static_cast<fb::raylet::LabelOp>(term.op), values));
+    }
+    selectors.push_back(fb::raylet::CreateLabelSelector(builder, builder.CreateVector(terms)));
+  }
+  const auto list = builder.CreateVector(selectors);
+  const auto node = PutId(builder, strategy.node);
+  return fb::raylet::CreateStrategy(builder, static_cast<fb::raylet::StrategyKind>(strategy.kind),
+                                    node, strategy.soft, list);
 }
 
 template <class Resources>

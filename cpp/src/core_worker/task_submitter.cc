@@ -5,14 +5,16 @@
 
 namespace skyray::core_worker {
 
-LeaseClass* TaskSubmitter::ClassOf(const ResourceSet& resources, const Strategy& strategy) {
-  ClassKey key{resources.ToString(), static_cast<uint8_t>(strategy.kind),
-               std::string(strategy.node.Binary()), strategy.soft};
+LeaseClass* TaskSubmitter::ClassOf(const ResourceSet& resources, const Strategy& strategy,
+                                   const std::string& runtime_env, bool retriable) {
+  ClassKey key{resources.ToString(), strategy, runtime_env, retriable};
   auto& slot = classes_[std::move(key)];
   if (!slot) {
     slot = std::make_unique<LeaseClass>();
     slot->resources = resources;
     slot->strategy = strategy;
+    slot->runtime_env = runtime_env;
+    slot->retriable = retriable;
   }
   return slot.get();
 }

@@ -2,7 +2,7 @@
 // Brings tasks to leased workers.
 //
 // A lease is the right to use one worker, and with it some resources, for tasks
-// of one class (same resources and strategy). It is kept while there is work and
+// of one class (same resources, strategy, environment). It is kept while there is work and
 // for kLeaseLingerNs after. Short tasks are pipelined on it: as many as fit into
 // kPipelineUs by what their function took before; a function not seen yet, or a
 // long one, runs alone.
@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "common/id.h"
+#include "common/label_selector.h"
 #include "common/resource_set.h"
 #include "core_worker/channel.h"
 #include "core_worker/task.h"
@@ -41,6 +42,8 @@ struct Strategy {
   Kind kind = Kind::Default;
   NodeId node;
   bool soft = false;
+  std::vector<LabelSelector> selectors = {};  // Of nodes; the best choice first.
+  friend auto operator<=>(const Strategy&, const Strategy&) = default;
 };
 
 struct Lease {
@@ -62,7 +65,9 @@ struct Lease {
 struct LeaseClass {
   ResourceSet resources;
   Strategy strategy;
-  std::string name;  // Of the last function submitted, for people.
+  std::string runtime_env;  // JSON, opaque here; empty: the job's.
+  bool retriable = true;    // Its tasks may be run again.
+  std::string name;         // Of the last function submitted, for people.
   std::deque<Task*> queue;
   std::vector<Lease*> leases;
   int requests = 0;  // Asked of a raylet, not answered.
@@ -76,7 +81,8 @@ struct SubmitActions {
 
 class TaskSubmitter {
  public:
-  LeaseClass* ClassOf(const ResourceSet& resources, const Strategy& strategy);
+  LeaseClass* ClassOf(const ResourceSet& resources, const Strategy& strategy,
+                      const std::string& runtime_env = {}, bool retriable = true);
 
   // REQUIRES: the task's arguments are ready.
   void Submit(Task* task, SubmitActions& actions);
@@ -109,7 +115,7 @@ class TaskSubmitter {
   size_t queued_count() const;
 
  private:
-  using ClassKey = std::tuple<std::string, uint8_t, std::string, bool>;
+  using ClassKey = std::tuple<std::string, Strategy, std::string, bool>;
   Lease* BestLease(const LeaseClass& lease_class, const Task& task) const;
   void Assign(Lease* lease, Task* task, SubmitActions& actions);
   void Unassign(Task* task, int64_t now_ns);

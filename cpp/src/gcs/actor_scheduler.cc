@@ -19,12 +19,24 @@ Strategy StrategyFromMessage(const pb::Strategy& message) {
     strategy.node = NodeId::FromBinary(message.node_id()).value_or(NodeId());
     strategy.soft = message.soft();
   }
+  for (const pb::LabelSelector& selector : message.selectors()) {
+    LabelSelector& terms = strategy.selectors.emplace_back();
+    for (const pb::LabelTerm& term : selector.terms()) {
+      terms.push_back({term.key(),
+                       static_cast<LabelTerm::Op>(term.op()),
+                       {term.values().begin(), term.values().end()}});
+    }
+  }
   return strategy;
 }
 
 // Two actors with the same text can be placed on the same nodes, equally well.
 std::string ClassOf(const scheduling::Request& request, const NodeId& preferred) {
-  return request.held.ToString() + request.placement.ToString() +
+  std::string labels;
+  for (const LabelSelector& selector : request.strategy.selectors) {
+    labels += "[" + ToString(selector) + "]";
+  }
+  return labels + request.held.ToString() + request.placement.ToString() +
          std::to_string(static_cast<int>(request.strategy.kind)) +
          std::to_string(request.strategy.soft) + request.strategy.node.Hex() + preferred.Hex();
 }

@@ -8,8 +8,8 @@
 namespace skyray::raylet {
 
 LeaseQueue::ClassKey LeaseQueue::KeyOf(const LeaseRequest& request) {
-  return {request.demand.amounts(), request.held.amounts(), request.strategy.kind,
-          request.strategy.node,    request.strategy.soft,  request.spilled};
+  return {request.demand.amounts(), request.held.amounts(), request.strategy,
+          request.runtime_env,      request.retriable,      request.spilled};
 }
 
 void LeaseQueue::WakeAt(TimePoint time) {

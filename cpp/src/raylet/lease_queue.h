@@ -7,7 +7,7 @@
 //             │                another node could ever run it
 //             └─ infeasible: no node known now could; stays, and says so once
 //
-// Requests with the same demand and strategy form a class. Within a class owners
+// Requests with the same demand, strategy and environment form a class. Within a class owners
 // take turns, and each owner is served in its own order; classes take turns too.
 // When somebody waits for what another's leases hold, those owners are asked
 // to give leases back (LeasesWanted): idle ones at once, the others after they
@@ -60,6 +60,8 @@ struct LeaseRequest {
   Strategy strategy;
   bool spilled = false;  // Another raylet sent it: stays if it can ever run here.
   std::string name;
+  std::string runtime_env;  // JSON, opaque here; empty: the job's.
+  bool retriable = false;   // What runs on it may be run again.
 };
 
 struct Lease {
@@ -122,8 +124,8 @@ class LeaseQueue {
     bool noticed = false;
   };
   using ClassKey = std::tuple<std::map<std::string, ResourceAmount, std::less<>>,
-                              std::map<std::string, ResourceAmount, std::less<>>, Strategy::Kind,
-                              NodeId, bool, bool>;
+                              std::map<std::string, ResourceAmount, std::less<>>, Strategy,
+                              std::string, bool, bool>;
   struct Class {
     std::map<LeaseOwner, std::deque<Entry>> queues;
     std::deque<LeaseOwner> turns;  // Those with a queue, next one first.

@@ -8,10 +8,72 @@
 namespace skyray::raylet {
 namespace {
 
+using SelectorVector = flatbuffers::Vector<Offset<wire::LabelSelector>>;
+
+Offset<SelectorVector> PutSelectors(Builder& builder, const std::vector<LabelSelector>& selectors) {
+  std::vector<Offset<wire::LabelSelector>> list;
+  for (const LabelSelector& selector : selectors) {
+    std::vector<Offset<wire::LabelTerm>> terms;
+    for (const LabelTerm& term : selector) {
+      const auto key = builder.CreateString(term.key);
+      const auto values = builder.CreateVectorOfStrings(term.values);
+      terms.push_back(
+          wire::CreateLabelTerm(builder, key, static_cast<wire::LabelOp>(term.op), values));
+    }
+    list.push_back(wire::CreateLabelSelector(builder, builder.CreateVector(terms)));
+  }
+  return builder.CreateVector(list);
+}
+
+std::vector<LabelSelector> SelectorsFrom(const SelectorVector* selectors) {
+  std::vector<LabelSelector> list;
+  if (selectors == nullptr) return list;
+  for (const wire::LabelSelector* selector : *selectors) {
+    LabelSelector& terms = list.emplace_back();
+    if (selector->terms() == nullptr) continue;
+    for (const wire::LabelTerm* sent : *selector->terms()) {
+      LabelTerm& term = terms.emplace_back();
+      term.key = ToValidUtf8(TextOf(sent->key()));
+      term.op = static_cast<LabelTerm::Op>(sent->op());
+      if (sent->values() == nullptr) continue;
+      for (const auto* value : *sent->values()) {
+        term.values.push_back(ToValidUtf8(TextOf(value)));
+      }
+    }
+  }
+  return list;
+}
+
+std::vector<LabelSelector> SelectorsFrom(const pb::Strategy& strategy) {
+  std::vector<LabelSelector> list;
+  for (const pb::LabelSelector& selector : strategy.selectors()) {
+    LabelSelector& terms = list.emplace_back();
+    for (const pb::LabelTerm& term : selector.terms()) {
+      terms.push_back({term.key(),
+                       static_cast<LabelTerm::Op>(term.op()),
+                       {term.values().begin(), term.values().end()}});
+    }
+  }
+  return list;
+}
+
+void CopySelectors(const std::vector<LabelSelector>& selectors, pb::Strategy* to) {
+  for (const LabelSelector& selector : selectors) {
+    pb::LabelSelector& copy = *to->add_selectors();
+    for (const LabelTerm& term : selector) {
+      pb::LabelTerm& copied = *copy.add_terms();
+      copied.set_key(term.key);
+      copied.set_op(static_cast<pb::LabelTerm::Op>(term.op));
+      for (const std::string& value : term.values) copied.add_values(value);
+    }
+  }
+}
+
 Offset<wire::Strategy> PutStrategy(Builder& builder, const pb::Strategy& strategy) {
   const auto node = PutBytes(builder, strategy.node_id());
+  const auto selectors = PutSelectors(builder, SelectorsFrom(strategy));
   return wire::CreateStrategy(builder, static_cast<wire::StrategyKind>(strategy.kind()), node,
-                              strategy.soft());
+                              strategy.soft(), selectors);
 }
 
 Offset<wire::WorkerAddress> PutAddress(Builder& builder, const pb::WorkerAddress& address) {
@@ -19,7 +81,7 @@ Offset<wire::WorkerAddress> PutAddress(Builder& builder, const pb::WorkerAddress
   return wire::CreateWorkerAddress(builder, node, PutBytes(builder, address.worker_id()));
 }
 
-Offset<wire::ExitInfo> PutExit(Builder& builder, const pb::ExitInfo& exit) {
+Offset<wire::ExitInfo> PutExit(Builder& builder, const pb::ExitInfo& exit, bool no_retry = false) {
   std::vector<Offset<flatbuffers::String>> lines;
   for (const std::string& line : exit.stderr_tail()) lines.push_back(builder.CreateString(line));
   const auto tail = builder.CreateVector(lines);
@@ -27,7 +89,8 @@ Offset<wire::ExitInfo> PutExit(Builder& builder, const pb::ExitInfo& exit) {
   const auto node = PutBytes(builder, exit.node_id());
   const auto ip = builder.CreateString(exit.node_ip());
   return wire::CreateExitInfo(builder, exit.pid(), exit.exit_code(), exit.signal(), exit.expected(),
-                              reason, tail, node, ip);
+                              reason, tail, node, ip, static_cast<ErrorCode>(exit.error()),
+                              no_retry);
 }
 
 }  // namespace
@@ -68,6 +131,7 @@ void CopyResources(const ResourceSet& from, pb::Resources* to) {
 std::optional<Strategy> StrategyFrom(const wire::Strategy* strategy) {
   Strategy result;
   if (strategy == nullptr) return result;
+  result.selectors = SelectorsFrom(strategy->selectors());
   switch (strategy->kind()) {
     case wire::StrategyKind::Default:
       return result;
@@ -95,6 +159,8 @@ std::optional<LeaseRequest> LeaseRequestFrom(const wire::RequestLease& request) 
   result.strategy = *strategy;
   result.spilled = request.spilled();
   result.name = ToValidUtf8(TextOf(request.name()));
+  result.runtime_env = ToValidUtf8(TextOf(request.runtime_env()));
+  result.retriable = request.retriable();
   return result;
 }
 
@@ -102,17 +168,21 @@ Offset<wire::RequestLease> PutLeaseRequest(Builder& builder, const LeaseRequest&
                                            const JobId& job) {
   const auto resources = PutResources(builder, request.demand);
   const auto node = PutBytes(builder, request.strategy.node.Binary());
-  const auto strategy = wire::CreateStrategy(
-      builder, static_cast<wire::StrategyKind>(request.strategy.kind), node, request.strategy.soft);
+  const auto selectors = PutSelectors(builder, request.strategy.selectors);
+  const auto strategy =
+      wire::CreateStrategy(builder, static_cast<wire::StrategyKind>(request.strategy.kind), node,
+                           request.strategy.soft, selectors);
   const auto name = builder.CreateString(request.name);
   const auto job_id = PutBytes(builder, job.Binary());
-  return wire::CreateRequestLease(builder, resources, strategy, name, /*spilled=*/true, job_id);
+  const auto runtime_env = builder.CreateString(request.runtime_env);
+  return wire::CreateRequestLease(builder, resources, strategy, name, /*spilled=*/true, job_id,
+                                  runtime_env, request.retriable);
 }
 
 Offset<wire::ExitInfo> PutExit(Builder& builder, const WorkerExit& exit, const NodeAddress& node) {
   pb::ExitInfo info;
   CopyExit(exit, node, &info);
-  return PutExit(builder, info);
+  return PutExit(builder, info, exit.no_retry);
 }
 
 void CopyExit(const WorkerExit& exit, const NodeAddress& node, pb::ExitInfo* to) {
@@ -124,6 +194,7 @@ void CopyExit(const WorkerExit& exit, const NodeAddress& node, pb::ExitInfo* to)
   for (const std::string& line : exit.stderr_tail) to->add_stderr_tail(line);
   to->set_node_id(std::string(node.id.Binary()));
   to->set_node_ip(node.ip);
+  to->set_error(static_cast<uint32_t>(exit.error));
 }
 
 Offset<wire::WorkerAddress> PutAddress(Builder& builder, const NodeId& node,
@@ -155,6 +226,8 @@ std::optional<pb::ActorSpec> ActorSpecFrom(const wire::ActorSpec& spec) {
     result.mutable_strategy()->set_node_id(std::string(strategy->node.Binary()));
     result.mutable_strategy()->set_soft(strategy->soft);
   }
+  CopySelectors(strategy->selectors, result.mutable_strategy());
+  result.set_runtime_env(ToValidUtf8(TextOf(spec.runtime_env())));
   result.mutable_owner()->set_node_id(std::string(BytesOf(spec.owner()->node_id())));
   result.mutable_owner()->set_worker_id(std::string(BytesOf(spec.owner()->worker_id())));
   result.set_creation_task(std::string(BytesOf(spec.creation_task())));
@@ -174,9 +247,10 @@ Offset<wire::ActorSpec> PutActorSpec(Builder& builder, const pb::ActorSpec& spec
   const auto owner = PutAddress(builder, spec.owner());
   const auto task = PutBytes(builder, spec.creation_task());
   const auto handle = PutBytes(builder, spec.handle());
+  const auto runtime_env = builder.CreateString(spec.runtime_env());
   return wire::CreateActorSpec(builder, actor, job, class_name, name, name_space, spec.detached(),
                                spec.max_restarts(), spec.max_concurrency(), placement, held,
-                               strategy, owner, task, handle);
+                               strategy, owner, task, handle, runtime_env);
 }
 
 Offset<wire::ActorInfo> PutActorInfo(Builder& builder, const pb::ActorInfo& info) {

@@ -38,7 +38,7 @@ NodeServer::NodeServer(boost::asio::io_context& loop, Options options)
       self_{options_.node_id, options_.node_ip},
       server_(loop, "raylet", *this),
       ledger_(options_.resources, options_.gpu_ids),
-      placement_(options_.node_id, options_.node_name, ledger_),
+      placement_(options_.node_id, options_.node_name, ledger_, options_.labels),
       queue_(ledger_),
       pool_(options_.cpus()),
       pipes_(loop, options_.session_dir + "/logs",
@@ -190,6 +190,7 @@ void NodeServer::OnNode(const pb::NodeInfo& info) {
     node.id = *id;
     node.name = info.name().empty() ? info.ip() : info.name();
     node.total = ResourcesFrom(info.total());
+    node.labels.insert(info.labels().begin(), info.labels().end());
     node.available = ResourcesFrom(info.available());
     node.pending_leases = info.pending_leases();
     node.version = info.version();
@@ -358,7 +359,7 @@ void NodeServer::RegisterWorker(ConnectionId connection, uint64_t request) {
                                                " is not a worker that this raylet forked"));
   }
   const PoolWorker& worker = *pool_.Find(client.worker);
-  client.job = worker.job;
+  client.job = worker.key.job;
   const LeaseId lease = worker.lease;
   ReplyRegistered(connection, request, Status());
   if (worker.ending) return EndWorker(client.worker, true, "", HowToEnd::Ask);

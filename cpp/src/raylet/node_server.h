@@ -166,7 +166,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   enum class HowToEnd { AtOnce, Ask };  // Ask: Exit, and SIGKILL after a while.
   void EndWorker(const WorkerId& worker, bool expected, const std::string& reason, HowToEnd how);
   void WorkerGone(const PoolWorker& worker, int status);
-  void GiveUpHopeless(const JobId& job, const std::string& why);
+  void GiveUpHopeless(const PoolKey& key, const std::string& why);
   void KillDue(TimePoint now);
   void OnLines(const WorkerId& worker, const std::vector<OutputLines>& groups);
   void Notify(const JobId& job, const std::string& text, bool is_error);

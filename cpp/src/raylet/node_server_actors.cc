@@ -24,6 +24,8 @@ void NodeServer::OnStartActor(const pb::StartActor& order) {
   request.demand = ResourcesFrom(order.spec().placement_resources());
   request.held = ResourcesFrom(order.spec().resources());
   request.name = order.spec().class_name();
+  request.runtime_env = order.spec().runtime_env();
+  request.retriable = order.spec().max_restarts() != 0;
   request.spilled = true;  // The GCS has chosen the node.
   queue_.Add(std::move(request), Now());
   ScheduleSoon();
@@ -34,7 +36,7 @@ void NodeServer::BecomeActor(const ActorId& actor, const LeaseId& lease, const P
   if (it == actors_.end()) return EndLease(lease, false);  // Stopped while it waited.
   it->second.worker = worker.id;
   // It stays with the actor: the next actor, or task, shall not wait for a fork.
-  pool_.Prestart(worker.job, 1);
+  if (!worker.key.special()) pool_.Prestart(worker.key.job, 1);
   Builder builder;
   std::vector<Offset<flatbuffers::String>> ids;
   for (const std::string& gpu : ledger_.GpuIds(lease)) ids.push_back(builder.CreateString(gpu));

@@ -109,7 +109,8 @@ void NodeServer::Schedule() {
 }
 
 void NodeServer::Grant(const Lease& lease) {
-  if (pool_.Assign(lease.request.job, lease.id, Now()) != nullptr) Deliver(lease.id);
+  const PoolKey key{lease.request.job, lease.request.runtime_env};
+  if (pool_.Assign(key, lease.id, Now()) != nullptr) Deliver(lease.id);
 }
 
 void NodeServer::Deliver(const LeaseId& id) {

@@ -30,15 +30,16 @@ void NodeServer::OnZygoteReady() { zygote_failures_ = 0; }
 void NodeServer::ForkWorkers() {
   if (!zygote_.up() || stopping_) return;
   // Copied out: a failing fork changes the pool.
-  std::vector<std::pair<WorkerId, JobId>> forks;
+  std::vector<std::pair<WorkerId, PoolKey>> forks;
   for (const PoolWorker* worker : pool_.TakeForks(Now())) {
-    forks.emplace_back(worker->id, worker->job);
+    forks.emplace_back(worker->id, worker->key);
   }
-  for (const auto& [worker, job_id] : forks) {
-    const JobEntry* job = pool_.FindJob(job_id);
+  for (const auto& [worker, key] : forks) {
+    const JobEntry* job = pool_.FindJob(key.job);
     ForkOrder order;
     order.worker = worker;
-    order.job = job_id;
+    order.job = key.job;
+    order.runtime_env = key.runtime_env;
     order.job_config = job->config;
     order.name_space = job->name_space;
     order.raylet_socket = options_.raylet_socket();
@@ -161,18 +162,20 @@ void NodeServer::WorkerGone(const PoolWorker& worker, int status) {
   pb::NodeEvent event;
   pb::WorkerDied& died = *event.mutable_worker_died();
   died.set_worker_id(std::string(worker.id.Binary()));
-  died.set_job_id(std::string(worker.job.Binary()));
+  died.set_job_id(std::string(worker.key.job.Binary()));
   CopyExit(exit, self_, died.mutable_exit());
   gcs_->SendEvent(std::move(event));
   std::string why = exit.reason;
   for (const std::string& line : exit.stderr_tail) why += "\n  " + line;
-  GiveUpHopeless(worker.job, why);
+  GiveUpHopeless(worker.key, why);
 }
 
-void NodeServer::GiveUpHopeless(const JobId& job, const std::string& why) {
-  for (const LeaseId& lease : pool_.TakeHopeless(job)) {
+void NodeServer::GiveUpHopeless(const PoolKey& key, const std::string& why) {
+  const std::string whose =
+      key.special() ? "workers with runtime_env=" + key.runtime_env : "the job's workers";
+  for (const LeaseId& lease : pool_.TakeHopeless(key)) {
     FailLease(lease, Status(ErrorCode::RuntimeEnvFailed,
-                            "the job's workers end before they are ready; the last one " + why));
+                            whose + " end before they are ready; the last one " + why));
   }
 }
 
@@ -203,7 +206,7 @@ void NodeServer::OnLines(const WorkerId& id, const std::vector<OutputLines>& gro
   const PoolWorker* worker = pool_.Find(id);
   // The last lines come when it has left the pool.
   if (worker == nullptr && ended_ != nullptr && ended_->id == id) worker = ended_;
-  const JobEntry* job = worker == nullptr ? nullptr : pool_.FindJob(worker->job);
+  const JobEntry* job = worker == nullptr ? nullptr : pool_.FindJob(worker->key.job);
   if (job == nullptr || job->driver.IsNil()) return;
   // A driver that does not read loses lines, not the raylet its memory.
   ipc::Connection* connection = server_.Find(ConnectionOf(job->driver));

@@ -7,8 +7,9 @@ namespace skyray::raylet {
 
 using Kind = Decision::Kind;
 
-Placement::Placement(const NodeId& self, std::string name, const ResourceLedger& ledger)
-    : self_(self), name_(std::move(name)), ledger_(ledger) {
+Placement::Placement(const NodeId& self, std::string name, const ResourceLedger& ledger,
+                     Labels labels)
+    : self_(self), name_(std::move(name)), labels_(std::move(labels)), ledger_(ledger) {
   LookAtSelf();
 }
 
@@ -18,6 +19,7 @@ void Placement::LookAtSelf() {
   scheduling::NodeView view;
   view.id = self_;
   view.name = name_;
+  view.labels = labels_;
   view.total = ledger_.total();
   for (const auto& [name, amount] : ledger_.available().amounts()) {
     view.available.Set(name, std::max<ResourceAmount>(0, amount));
@@ -66,8 +68,9 @@ Decision Placement::Decide(const scheduling::Request& request, bool spilled) {
   const bool insists =
       request.strategy.kind == Strategy::Kind::NodeAffinity && !request.strategy.soft;
   if (insists && dead_.contains(request.strategy.node)) return {Kind::NodeDied, {}, ""};
-  const bool here = request.strategy.kind != Strategy::Kind::NodeAffinity ||
-                    request.strategy.node == self_ || !Knows(request.strategy.node);
+  const bool here = scheduling::Allows(request.strategy, labels_) &&
+                    (request.strategy.kind != Strategy::Kind::NodeAffinity ||
+                     request.strategy.node == self_ || !Knows(request.strategy.node));
   // Nobody else to ask, or it was sent here: no need to compare.
   const bool settled = spilled || nodes_.nodes().size() == 1;
   if (settled && here && (!insists || request.strategy.node == self_)) {
@@ -92,7 +95,9 @@ Decision Placement::DecideAmongAll(const scheduling::Request& request) {
   }
   const bool bound =
       request.strategy.kind == Strategy::Kind::NodeAffinity && choice.node == request.strategy.node;
-  if (!now && !bound && ledger_.Feasible(request.placement)) return {Kind::Wait, {}, ""};
+  const bool could_stay =
+      ledger_.Feasible(request.placement) && scheduling::Allows(request.strategy, labels_);
+  if (!now && !bound && could_stay) return {Kind::Wait, {}, ""};
   ++turn_;
   return {Kind::SendOn, choice.node, ""};
 }

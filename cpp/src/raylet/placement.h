@@ -44,7 +44,7 @@ struct Decision {
 
 class Placement {
  public:
-  Placement(const NodeId& self, std::string name, const ResourceLedger& ledger);
+  Placement(const NodeId& self, std::string name, const ResourceLedger& ledger, Labels labels = {});
 
   // News of another node. One older than what is known is ignored.
   void Update(scheduling::NodeView node);
@@ -66,6 +66,7 @@ class Placement {
 
   NodeId self_;
   std::string name_;
+  Labels labels_;
   const ResourceLedger& ledger_;
   scheduling::ClusterView nodes_;  // All that live, this one included.
   struct Debited {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "common/status.h"
+
 namespace skyray::raylet {
 
 struct WorkerExit {
@@ -16,6 +18,8 @@ struct WorkerExit {
   bool expected = false;
   std::string reason;
   std::vector<std::string> stderr_tail;
+  ErrorCode error = ErrorCode::Ok;  // What it is to the caller, if more than a crash.
+  bool no_retry = false;            // It would only happen again.
 };
 
 // `status` as waitpid gives it. Without a reason of its own, one in words.

@@ -10,29 +10,31 @@ namespace skyray::raylet {
 using State = PoolWorker::State;
 
 void WorkerPool::AddJob(JobEntry job) {
-  const JobId id = job.id;
-  jobs_.try_emplace(id).first->second.entry.id = id;
-  JobState& state = jobs_.at(id);
-  if (state.entry.driver.IsNil()) state.entry = std::move(job);
+  JobEntry& entry = jobs_[job.id];
+  entry.id = job.id;
+  if (entry.driver.IsNil()) entry = std::move(job);
 }
 
 const JobEntry* WorkerPool::FindJob(const JobId& job) const {
   const auto it = jobs_.find(job);
-  return it == jobs_.end() ? nullptr : &it->second.entry;
+  return it == jobs_.end() ? nullptr : &it->second;
 }
 
 void WorkerPool::FinishJob(const JobId& job) {
   const auto it = jobs_.find(job);
   if (it == jobs_.end()) return;
-  it->second.entry.finished = true;
-  it->second.prestart = 0;
+  it->second.finished = true;
+  for (auto& [key, group] : groups_) {
+    if (key.job == job) group.prestart = 0;
+  }
 }
 
 void WorkerPool::Prestart(const JobId& job, size_t count) {
   const auto it = jobs_.find(job);
-  if (it == jobs_.end() || it->second.entry.finished) return;
-  const size_t have = it->second.idle.size() + it->second.starting;
-  if (count > have) it->second.prestart = std::max(it->second.prestart, count - have);
+  if (it == jobs_.end() || it->second.finished) return;
+  Group& group = groups_[PoolKey{job}];
+  const size_t have = group.idle.size() + group.starting;
+  if (count > have) group.prestart = std::max(group.prestart, count - have);
 }
 
 void WorkerPool::Lend(PoolWorker& worker, const LeaseId& lease, TimePoint now) {
@@ -43,53 +45,64 @@ void WorkerPool::Lend(PoolWorker& worker, const LeaseId& lease, TimePoint now) {
 }
 
 void WorkerPool::MakeIdle(PoolWorker& worker, TimePoint now) {
-  JobState& job = jobs_.at(worker.job);
+  Group& group = groups_.at(worker.key);
   worker.lease = LeaseId::Nil();
   worker.blocked = false;
   worker.since = now;
-  if (!worker.ending && !job.waiting.empty()) {
-    const LeaseId lease = job.waiting.front();
-    job.waiting.pop_front();
+  if (!worker.ending && !group.waiting.empty()) {
+    const LeaseId lease = group.waiting.front();
+    group.waiting.pop_front();
     Lend(worker, lease, now);
     return;
   }
   worker.state = State::Idle;
   if (worker.ending) return;
-  job.idle.push_back(worker.id);
+  group.idle.push_back(worker.id);
   ++idle_;
+  if (worker.key.special()) ++idle_special_;
 }
 
-const PoolWorker* WorkerPool::Assign(const JobId& job_id, const LeaseId& lease, TimePoint now) {
-  JobState& job = jobs_.try_emplace(job_id).first->second;
-  if (job.idle.empty()) {
-    job.waiting.push_back(lease);
+void WorkerPool::NotIdle(const PoolWorker& worker) {
+  const size_t erased = std::erase(groups_.at(worker.key).idle, worker.id);
+  idle_ -= erased;
+  if (worker.key.special()) idle_special_ -= erased;
+}
+
+const PoolWorker* WorkerPool::Assign(const PoolKey& key, const LeaseId& lease, TimePoint now) {
+  jobs_[key.job].id = key.job;
+  Group& group = groups_[key];
+  if (group.idle.empty()) {
+    group.waiting.push_back(lease);
     return nullptr;
   }
-  PoolWorker& worker = workers_.at(job.idle.back());
-  job.idle.pop_back();
-  --idle_;
+  PoolWorker& worker = workers_.at(group.idle.back());
+  NotIdle(worker);
   Lend(worker, lease, now);
   return &worker;
 }
 
 bool WorkerPool::StopWaiting(const LeaseId& lease) {
-  for (auto& [id, job] : jobs_) {
-    if (std::erase(job.waiting, lease) > 0) return true;
+  for (auto& [key, group] : groups_) {
+    if (std::erase(group.waiting, lease) == 0) continue;
+    DropIfUnused(PoolKey(key));
+    return true;
   }
   return false;
 }
 
 std::vector<const PoolWorker*> WorkerPool::TakeForks(TimePoint now) {
   std::vector<const PoolWorker*> forks;
-  for (auto& [id, job] : jobs_) {
-    while (starting_ < starting_max_ && (job.waiting.size() > job.starting || job.prestart > 0)) {
+  for (auto& [key, group] : groups_) {
+    while (starting_ < starting_max_ &&
+           (group.waiting.size() > group.starting || group.prestart > 0)) {
       // A fork for a waiting lease may be one that was wished for anyway.
-      if (job.prestart > 0) --job.prestart;
+      if (group.prestart > 0) --group.prestart;
       PoolWorker worker;
       worker.id = WorkerId::FromRandom();
-      worker.job = id;
+      worker.key = key;
       worker.since = now;
-      ++job.starting;
+      ++group.workers;
+      ++group.starting;
       ++starting_;
       forks.push_back(&workers_.emplace(worker.id, worker).first->second);
     }
@@ -104,12 +117,16 @@ void WorkerPool::OnForked(const WorkerId& worker, int pid) {
 std::optional<LeaseId> WorkerPool::OnForkFailed(const WorkerId& worker) {
   const auto it = workers_.find(worker);
   if (it == workers_.end() || it->second.state != State::Starting) return std::nullopt;
-  JobState& job = jobs_.at(it->second.job);
+  const PoolKey key = it->second.key;
+  Group& group = groups_.at(key);
+  std::optional<LeaseId> lease;
+  if (!group.waiting.empty()) {
+    lease = group.waiting.front();
+    group.waiting.pop_front();
+  }
   Forget(it->second);
   workers_.erase(it);
-  if (job.waiting.empty()) return std::nullopt;
-  const LeaseId lease = job.waiting.front();
-  job.waiting.pop_front();
+  DropIfUnused(key);
   return lease;
 }
 
@@ -120,10 +137,10 @@ bool WorkerPool::OnRegistered(const WorkerId& worker_id, int pid, TimePoint now)
   // The zygote's report may still be under way; if it came, it must agree.
   if (worker.pid != 0 && worker.pid != pid) return false;
   worker.pid = pid;
-  JobState& job = jobs_.at(worker.job);
-  --job.starting;
+  Group& group = groups_.at(worker.key);
+  --group.starting;
   --starting_;
-  job.failed_starts = 0;
+  group.failed_starts = 0;
   MakeIdle(worker, now);
   return true;
 }
@@ -137,15 +154,25 @@ bool WorkerPool::OnReturned(const WorkerId& worker_id, TimePoint now) {
 }
 
 void WorkerPool::Forget(const PoolWorker& worker) {
-  JobState& job = jobs_.at(worker.job);
+  Group& group = groups_.at(worker.key);
+  --group.workers;
   if (worker.state == State::Starting) {
-    --job.starting;
+    --group.starting;
     --starting_;
   } else if (worker.state == State::Idle) {
-    idle_ -= std::erase(job.idle, worker.id);
+    NotIdle(worker);
   } else {
     by_lease_.erase(worker.lease);
   }
+}
+
+void WorkerPool::DropIfUnused(const PoolKey& key) {
+  const auto it = groups_.find(key);
+  if (it != groups_.end() && it->second.unused()) groups_.erase(it);
+}
+
+void WorkerPool::DropUnused() {
+  std::erase_if(groups_, [](const auto& entry) { return entry.second.unused(); });
 }
 
 std::optional<PoolWorker> WorkerPool::OnExited(int pid) {
@@ -155,23 +182,30 @@ std::optional<PoolWorker> WorkerPool::OnExited(int pid) {
   PoolWorker worker = std::move(it->second);
   Forget(worker);
   workers_.erase(it);
-  if (worker.state == State::Starting && !worker.expected) ++jobs_.at(worker.job).failed_starts;
+  if (worker.state == State::Starting && !worker.expected) ++groups_.at(worker.key).failed_starts;
+  DropIfUnused(worker.key);
   return worker;
 }
 
-std::vector<LeaseId> WorkerPool::TakeHopeless(const JobId& job_id) {
-  const auto it = jobs_.find(job_id);
-  if (it == jobs_.end() || it->second.failed_starts < kFailedStartsMax) return {};
+std::vector<LeaseId> WorkerPool::TakeHopeless(const PoolKey& key) {
+  const auto it = groups_.find(key);
+  if (it == groups_.end() || it->second.failed_starts < kFailedStartsMax) return {};
+  const std::vector<LeaseId> waiting(it->second.waiting.begin(), it->second.waiting.end());
   it->second.failed_starts = 0;
   it->second.prestart = 0;
-  return TakeWaiting(job_id);
+  it->second.waiting.clear();
+  DropIfUnused(PoolKey(key));
+  return waiting;
 }
 
-std::vector<LeaseId> WorkerPool::TakeWaiting(const JobId& job_id) {
-  const auto it = jobs_.find(job_id);
-  if (it == jobs_.end()) return {};
-  std::vector<LeaseId> waiting(it->second.waiting.begin(), it->second.waiting.end());
-  it->second.waiting.clear();
+std::vector<LeaseId> WorkerPool::TakeWaiting(const JobId& job) {
+  std::vector<LeaseId> waiting;
+  for (auto& [key, group] : groups_) {
+    if (key.job != job) continue;
+    waiting.insert(waiting.end(), group.waiting.begin(), group.waiting.end());
+    group.waiting.clear();
+  }
+  DropUnused();
   return waiting;
 }
 
@@ -182,6 +216,7 @@ std::vector<PoolWorker> WorkerPool::OnAllExited() {
     gone.push_back(std::move(worker));
   }
   workers_.clear();
+  DropUnused();
   return gone;
 }
 
@@ -196,7 +231,7 @@ bool WorkerPool::MarkEnding(const WorkerId& worker_id, bool expected, const std:
   worker.ending = true;
   worker.expected = expected;
   worker.end_reason = reason;
-  if (worker.state == State::Idle) idle_ -= std::erase(jobs_.at(worker.job).idle, worker_id);
+  if (worker.state == State::Idle) NotIdle(worker);
   return true;
 }
 
@@ -222,8 +257,11 @@ std::vector<WorkerId> WorkerPool::Surplus(TimePoint now) const {
   if (idle.size() <= cpus_) return surplus;
   std::sort(idle.begin(), idle.end(),
             [](const PoolWorker* a, const PoolWorker* b) { return a->since < b->since; });
+  size_t crowd = idle_special_ - std::min(idle_special_, idle_special_max());
   for (size_t i = 0; i < idle.size() - cpus_; ++i) {
-    if (now >= idle[i]->since + kIdleWorkerKeep) surplus.push_back(idle[i]->id);
+    const bool crowded = idle[i]->key.special() && crowd > 0;
+    if (crowded) --crowd;
+    if (crowded || now >= idle[i]->since + kIdleWorkerKeep) surplus.push_back(idle[i]->id);
   }
   return surplus;
 }
@@ -237,7 +275,9 @@ std::optional<TimePoint> WorkerPool::NextWake() const {
   for (const auto& [id, worker] : workers_) {
     if (worker.ending) continue;
     if (worker.state == State::Starting) wake_at(worker.since + kRegisterTimeout);
-    if (worker.state == State::Idle && idle_ > cpus_) wake_at(worker.since + kIdleWorkerKeep);
+    if (worker.state != State::Idle || idle_ <= cpus_) continue;
+    const bool crowded = worker.key.special() && idle_special_ > idle_special_max();
+    wake_at(crowded ? worker.since : worker.since + kIdleWorkerKeep);
   }
   return next;
 }
@@ -255,7 +295,7 @@ const PoolWorker* WorkerPool::FindByLease(const LeaseId& lease) const {
 std::vector<WorkerId> WorkerPool::WorkersOf(const JobId& job) const {
   std::vector<WorkerId> workers;
   for (const auto& [id, worker] : workers_) {
-    if (worker.job == job) workers.push_back(id);
+    if (worker.key.job == job) workers.push_back(id);
   }
   return workers;
 }

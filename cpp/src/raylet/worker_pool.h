@@ -5,8 +5,10 @@
 //   TakeForks ─► starting ─registered─► idle ◄──► leased
 //                    └──────────┴─────────┴──────────┴─► exited (as the zygote reports)
 //
-// A worker belongs to one job from its fork. Leases that find no idle worker
-// wait here, in order, and the pool forks for them, a few at a time.
+// A worker belongs to one job and one runtime environment from its fork. Leases
+// that find no idle worker of their own wait here, in order, and the pool forks
+// for them, a few at a time. Idle workers beyond one per CPU are kept for a
+// moment; of those in environments of their own, which come and go, only a few.
 //
 // Threading:  lives on the raylet's loop; not thread-safe. Time comes in.
 // Ownership:  values; a pointer it hands out is good until the next non-const call.
@@ -30,6 +32,8 @@ using TimePoint = std::chrono::steady_clock::time_point;
 
 // Idle workers beyond one per CPU are ended after so long.
 constexpr std::chrono::seconds kIdleWorkerKeep{1};
+// So many idle ones in environments of their own, beyond one per CPU, are kept at all.
+constexpr size_t kIdleSpecialExtra = 4;
 // A forked worker that has not registered by then is ended.
 constexpr std::chrono::seconds kRegisterTimeout{60};
 constexpr int kFailedStartsMax = 3;
@@ -44,10 +48,18 @@ struct JobEntry {
   bool finished = false;
 };
 
+// Whose workers are alike.
+struct PoolKey {
+  JobId job;
+  std::string runtime_env = {};  // JSON, opaque here; empty: the job's.
+  bool special() const { return !runtime_env.empty(); }
+  friend auto operator<=>(const PoolKey&, const PoolKey&) = default;
+};
+
 struct PoolWorker {
   enum class State { Starting, Idle, Leased };
   WorkerId id;
-  JobId job;
+  PoolKey key;
   State state = State::Starting;
   int pid = 0;           // 0 until forked.
   LeaseId lease;         // Leased.
@@ -68,11 +80,11 @@ class WorkerPool {
   // No more workers ahead of need. What still waits is of its detached actors, or
   // withdrawn as its owners end; the caller ends its workers.
   void FinishJob(const JobId& job);
-  // Wishes for `count` workers of the job to be there, idle or starting.
+  // Wishes for `count` workers in the job's own environment, idle or starting.
   void Prestart(const JobId& job, size_t count);
 
-  // An idle worker of the job for `lease`; else the lease waits for one.
-  const PoolWorker* Assign(const JobId& job, const LeaseId& lease, TimePoint now);
+  // An idle worker of that kind for `lease`; else the lease waits for one.
+  const PoolWorker* Assign(const PoolKey& key, const LeaseId& lease, TimePoint now);
   // Forgets a lease that waits. False if it does not.
   bool StopWaiting(const LeaseId& lease);
   // Which workers to fork now; each is `starting` from here on.
@@ -84,11 +96,11 @@ class WorkerPool {
   std::optional<LeaseId> OnForkFailed(const WorkerId& worker);
   // False if nobody was forked by that name. A lease that waited is now the worker's.
   bool OnRegistered(const WorkerId& worker, int pid, TimePoint now);
-  // Its lease is over: it idles, or takes a waiting lease of its job.
+  // Its lease is over: it idles, or takes a waiting lease of its kind.
   bool OnReturned(const WorkerId& worker, TimePoint now);
-  // The leases that wait, if the job's last kFailedStartsMax workers all ended
-  // before they registered: forking for them again would not help.
-  std::vector<LeaseId> TakeHopeless(const JobId& job);
+  // The leases that wait, if the last kFailedStartsMax workers of that kind all
+  // ended before they registered: forking for them again would not help.
+  std::vector<LeaseId> TakeHopeless(const PoolKey& key);
   // All leases of the job that wait for a worker.
   std::vector<LeaseId> TakeWaiting(const JobId& job);
   // Takes the worker out, to be looked at once more.
@@ -113,25 +125,33 @@ class WorkerPool {
   size_t CountIn(PoolWorker::State state) const;
 
  private:
-  struct JobState {
-    JobEntry entry;
+  // The workers of one kind. Gone when nobody works, waits or starts.
+  struct Group {
     std::deque<LeaseId> waiting;
     std::deque<WorkerId> idle;  // The one used last is at the back, and is taken first.
+    size_t workers = 0;         // In any state.
     size_t starting = 0;
     size_t prestart = 0;    // Wished for, not forked yet.
     int failed_starts = 0;  // In a row.
+    bool unused() const { return workers == 0 && prestart == 0 && waiting.empty(); }
   };
 
   void Lend(PoolWorker& worker, const LeaseId& lease, TimePoint now);
   void MakeIdle(PoolWorker& worker, TimePoint now);
-  // Takes the worker out of its job's counts.
+  void NotIdle(const PoolWorker& worker);
+  // Takes the worker out of its group's counts.
   void Forget(const PoolWorker& worker);
+  void DropIfUnused(const PoolKey& key);
+  void DropUnused();
+  size_t idle_special_max() const { return cpus_ + kIdleSpecialExtra; }
 
   size_t cpus_;
   size_t starting_max_;
   size_t starting_ = 0;
   size_t idle_ = 0;
-  std::map<JobId, JobState> jobs_;
+  size_t idle_special_ = 0;  // Of these, in environments of their own.
+  std::map<JobId, JobEntry> jobs_;
+  std::map<PoolKey, Group> groups_;
   std::unordered_map<WorkerId, PoolWorker> workers_;
   std::unordered_map<LeaseId, WorkerId> by_lease_;
 };

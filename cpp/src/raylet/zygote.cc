@@ -226,8 +226,6 @@ Result<WorkerPipes> Zygote::Fork(const ForkOrder& order) {
   std::vector<UniqueFd> write_ends;
   auto pipes = MakePipes(write_ends);
   if (!pipes) return pipes.error();
-  json::object env;
-  for (const auto& [name, value] : order.env) env[name] = value;
   json::object message;
   message["op"] = "fork";
   message["worker_id"] = order.worker.Hex();
@@ -236,7 +234,7 @@ Result<WorkerPipes> Zygote::Fork(const ForkOrder& order) {
   message["namespace"] = order.name_space;
   message["raylet_socket"] = order.raylet_socket;
   message["log_name"] = order.log_name;
-  message["env"] = std::move(env);
+  message["runtime_env"] = order.runtime_env;
   const std::string text = json::serialize(message);
   state_->connection->Send(kZygoteFrame,
                            {reinterpret_cast<const uint8_t*>(text.data()), text.size()},

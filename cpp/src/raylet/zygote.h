@@ -15,7 +15,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <map>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -33,7 +32,7 @@ struct ForkOrder {
   std::string name_space;
   std::string raylet_socket;
   std::string log_name;
-  std::map<std::string, std::string> env;
+  std::string runtime_env;  // JSON, opaque here; empty: the job's.
 };
 
 // The read ends of a forked worker's stdout and stderr.

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "common/id.h"
+#include "common/label_selector.h"
 #include "common/resource_set.h"
 
 namespace skyray::scheduling {
@@ -23,7 +24,7 @@ struct NodeView {
   std::string name;  // For people; may be empty.
   ResourceSet total;
   ResourceSet available;
-  std::map<std::string, std::string> labels;
+  Labels labels;
   uint64_t pending_leases = 0;  // Requests queued there.
   uint64_t version = 0;         // Of available and pending_leases.
 };

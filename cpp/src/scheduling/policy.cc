@@ -65,9 +65,8 @@ Choice ChooseAmong(const Nodes& nodes, const Request& request, const Tie& tie) {
   return {now ? Choice::Kind::Now : Choice::Kind::Later, picked->id, ""};
 }
 
-}  // namespace
-
-Choice Choose(const Request& request, const ClusterView& cluster, const Tie& tie) {
+// Of the nodes in `cluster`, whatever their labels.
+Choice ChooseOf(const Request& request, const ClusterView& cluster, const Tie& tie) {
   if (request.strategy.kind == Strategy::Kind::NodeAffinity) {
     const NodeView* node = cluster.Find(request.strategy.node);
     if (node != nullptr && CanRun(*node, request)) return ChooseAmong({node}, request, tie);
@@ -96,6 +95,45 @@ Choice Choose(const Request& request, const ClusterView& cluster, const Tie& tie
     return {Choice::Kind::Never, NodeId(), WhyNever(demand, cluster)};
   }
   return ChooseAmong(able, request, tie);
+}
+
+ClusterView WithLabels(const LabelSelector& selector, const ClusterView& cluster) {
+  ClusterView matching;
+  for (const auto& [id, node] : cluster.nodes()) {
+    if (Matches(selector, node.labels)) matching.Put(node);
+  }
+  return matching;
+}
+
+}  // namespace
+
+bool Allows(const Strategy& strategy, const Labels& labels) {
+  return strategy.selectors.empty() ||
+         std::any_of(strategy.selectors.begin(), strategy.selectors.end(),
+                     [&](const LabelSelector& selector) { return Matches(selector, labels); });
+}
+
+Choice Choose(const Request& request, const ClusterView& cluster, const Tie& tie) {
+  if (request.strategy.selectors.empty()) return ChooseOf(request, cluster, tie);
+  Choice later;
+  std::string why;
+  for (const LabelSelector& selector : request.strategy.selectors) {
+    const ClusterView matching = WithLabels(selector, cluster);
+    const std::string labels = "the labels " + ToString(selector);
+    if (matching.nodes().empty()) {
+      why += (why.empty() ? "" : "; ") + ("no node has " + labels);
+      continue;
+    }
+    Choice choice = ChooseOf(request, matching, tie);
+    if (choice.kind == Choice::Kind::Now) return choice;
+    if (choice.kind == Choice::Kind::Never) {
+      why += (why.empty() ? "" : "; ") + ("of the nodes with " + labels + ": " + choice.why);
+    } else if (later.kind == Choice::Kind::Never) {
+      later = std::move(choice);
+    }
+  }
+  if (later.kind == Choice::Kind::Later) return later;
+  return {Choice::Kind::Never, NodeId(), why};
 }
 
 double Utilisation(const NodeView& node, const ResourceSet& demand) {

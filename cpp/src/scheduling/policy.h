@@ -6,14 +6,19 @@
 //   Spread        one node after the other
 //   NodeAffinity  that node; if soft and it is gone or too small, as Default
 //
+// Label selectors say among which nodes: the first selector of which a node has
+// room, else the first of which a node could ever run it.
+//
 // Threading: pure functions. Ownership: values.
 // Errors:    a demand that no node can ever meet is an answer (Never), with a
 //            sentence for the user.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "common/id.h"
+#include "common/label_selector.h"
 #include "common/resource_set.h"
 #include "scheduling/cluster_view.h"
 
@@ -22,10 +27,14 @@ namespace skyray::scheduling {
 struct Strategy {
   enum class Kind { Default, Spread, NodeAffinity };
   Kind kind = Kind::Default;
-  NodeId node;        // NodeAffinity.
-  bool soft = false;  // NodeAffinity.
-  friend bool operator==(const Strategy&, const Strategy&) = default;
+  NodeId node;                                // NodeAffinity.
+  bool soft = false;                          // NodeAffinity.
+  std::vector<LabelSelector> selectors = {};  // The best choice first; none: all nodes.
+  friend auto operator<=>(const Strategy&, const Strategy&) = default;
 };
+
+// True if the labels are those of a node that the strategy may choose.
+bool Allows(const Strategy& strategy, const Labels& labels);
 
 struct Request {
   ResourceSet held;  // Must be free; taken while it runs.

@@ -3,9 +3,19 @@
 
 from __future__ import annotations
 
-from .._core import NodeID
+from typing import Any
 
-__all__ = ["NodeAffinitySchedulingStrategy"]
+from .._core import NodeID
+from .._labels import Selector
+
+__all__ = [
+    "DoesNotExist",
+    "Exists",
+    "In",
+    "NodeAffinitySchedulingStrategy",
+    "NodeLabelSchedulingStrategy",
+    "NotIn",
+]
 
 
 class NodeAffinitySchedulingStrategy:
@@ -32,3 +42,108 @@ class NodeAffinitySchedulingStrategy:
 
     def _scheduling(self) -> tuple[str, bytes, bool]:
         return "NODE_AFFINITY", self._node, self.soft
+
+
+class In:
+    """The node's label has one of these values.
+
+    Raises:
+        ValueError: no value, or one that is not a str.
+    """
+
+    _operator = "in"
+
+    def __init__(self, *values: str) -> None:
+        _check_values(type(self).__name__, values)
+        self.values = list(values)
+
+
+class NotIn(In):
+    """The node's label has none of these values, or the node has no such label.
+
+    Raises:
+        ValueError: no value, or one that is not a str.
+    """
+
+    _operator = "not_in"
+
+
+class Exists:
+    """The node has such a label."""
+
+    _operator = "exists"
+    values: list[str] = []  # noqa: RUF012  # Of all of them alike.
+
+
+class DoesNotExist(Exists):
+    """The node has no such label."""
+
+    _operator = "missing"
+
+
+_Labels = dict[str, Any]  # Each value one of the above.
+
+
+class NodeLabelSchedulingStrategy:
+    """On a node with the given labels.
+
+    Args:
+        hard: by the label's name, what it must be: ``{"zone": In("a", "b")}``.
+        soft: what it had better be, too, where there is a choice.
+
+    Raises:
+        ValueError: something else than that, or both are empty.
+    """
+
+    def __init__(self, hard: _Labels, *, soft: _Labels | None = None) -> None:
+        self.hard = _terms(hard, "hard")
+        self.soft = _terms(soft, "soft")
+        if not self.hard and not self.soft:
+            raise ValueError(
+                "The `hard` and `soft` parameter of NodeLabelSchedulingStrategy cannot both be "
+                "empty."
+            )
+
+    def _scheduling(self) -> tuple[str, bytes, bool]:
+        return "DEFAULT", b"", False
+
+    def _selectors(self) -> list[Selector]:
+        return [self.hard + self.soft, self.hard] if self.soft else [self.hard]
+
+
+def _check_values(operator: str, values: tuple[Any, ...]) -> None:
+    example = f'{operator}("value1", "value2")'
+    if not values:
+        raise ValueError(
+            f"The variadic parameter of the {operator} operator must be a non-empty tuple: "
+            f"e.g. {example}."
+        )
+    for position, value in enumerate(values):
+        if not isinstance(value, str):
+            raise ValueError(
+                f"Type of value in position {position} for the {operator} operator must be str "
+                f"(e.g. {example}) but got {value} of type {type(value)}."
+            )
+
+
+def _terms(labels: Any, name: str) -> Selector:
+    if labels is None:
+        return []
+    example = '(e.g. {"key1": In("value1")})'
+    if not isinstance(labels, dict):
+        raise ValueError(
+            f"The {name} parameter must be a map {example} but got type {type(labels)}."
+        )
+    for key, value in labels.items():
+        if not isinstance(key, str):
+            raise ValueError(
+                f"The map key of the {name} parameter must be of type str {example} but got {key} "
+                f"of type {type(key)}."
+            )
+        if not isinstance(value, (In, Exists)):
+            raise ValueError(
+                f"The map value for key {key} of the {name} parameter must be one of the `In`, "
+                f"`NotIn`, `Exists` or `DoesNotExist` operator {example} but got {value} of type "
+                f"{type(value)}."
+            )
+    return [(key, value._operator, value.values) for key, value in labels.items()]

@@ -233,5 +233,46 @@ TEST_F(LeaseQueueTest, WhatIsCancelledOrOrphanedIsNotGranted) {
   EXPECT_THAT(queue.LeasesOf(ann), IsEmpty());
 }
 
+TEST_F(LeaseQueueTest, ARequestForOtherLabelsIsSentToTheNodeThatHasThem) {
+  Placement labelled(self, "here", ledger, {{"zone", "a"}});
+  scheduling::NodeView peer;
+  peer.id = other;
+  peer.total = Resources({{"CPU", 1}});
+  peer.labels["zone"] = "b";
+  peer.version = 1;
+  labelled.Update(peer);  // Busy, and yet the only one that may.
+  for (const char* zone : {"a", "b"}) {
+    LeaseRequest request = Request(ann);
+    request.strategy.selectors = {{{"zone", LabelTerm::Op::In, {zone}}}};
+    queue.Add(std::move(request), now);
+  }
+  const auto out = queue.Schedule(labelled, now);
+  EXPECT_THAT(Ids(out.granted), ElementsAre(1));
+  ASSERT_THAT(out.sent_on, SizeIs(1));
+  EXPECT_EQ(out.sent_on[0].node, other);
+}
+
+TEST_F(LeaseQueueTest, OnOneNodeTooTheLabelsMustFit) {
+  Placement labelled(self, "here", ledger, {{"zone", "a"}});
+  LeaseRequest request = Request(ann);
+  request.strategy.selectors = {{{"zone", LabelTerm::Op::In, {"b"}}}};
+  queue.Add(std::move(request), now);
+  EXPECT_THAT(queue.Schedule(labelled, now).granted, IsEmpty());
+  now += kInfeasibleNoticeAfter;
+  const auto out = queue.Schedule(labelled, now);
+  ASSERT_THAT(out.infeasible, SizeIs(1));
+  EXPECT_THAT(out.infeasible[0].message, HasSubstr("no node has the labels zone=b"));
+}
+
+TEST_F(LeaseQueueTest, AnIdleLeaseOfAnotherEnvironmentIsAskedBack) {
+  Ask(ann);
+  Ask(ann);
+  Run();
+  LeaseRequest special = Request(ann);
+  special.runtime_env = "{}";
+  queue.Add(std::move(special), now);
+  EXPECT_THAT(Run().idle_wanted_from, ElementsAre(ann));
+}
+
 }  // namespace
 }  // namespace skyray::raylet

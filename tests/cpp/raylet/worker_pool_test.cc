@@ -53,25 +53,25 @@ TEST_F(WorkerPoolTest, PrestartedWorkersServeTheFirstLeases) {
   ASSERT_THAT(forks, SizeIs(2));
   pool.Prestart(job, 2);
   EXPECT_THAT(Forks(), IsEmpty());
-  EXPECT_EQ(pool.Assign(job, a, now), nullptr) << "none has registered";
+  EXPECT_EQ(pool.Assign({job}, a, now), nullptr) << "none has registered";
   EXPECT_THAT(Forks(), IsEmpty()) << "one is on its way already";
   EXPECT_TRUE(Register(forks[1]));
   ASSERT_NE(pool.FindByLease(a), nullptr);
   EXPECT_EQ(pool.FindByLease(a)->id, forks[1]);
   EXPECT_TRUE(Register(forks[0]));
-  ASSERT_NE(pool.Assign(job, b, now), nullptr);
+  ASSERT_NE(pool.Assign({job}, b, now), nullptr);
 }
 
 TEST_F(WorkerPoolTest, AWorkerServesOnlyItsJob) {
   IdleWorker(other_job);
-  EXPECT_EQ(pool.Assign(job, a, now), nullptr);
+  EXPECT_EQ(pool.Assign({job}, a, now), nullptr);
   EXPECT_THAT(Forks(), SizeIs(1));
 }
 
 TEST_F(WorkerPoolTest, AReturnedWorkerTakesTheLeaseThatWaits) {
   const WorkerId worker = IdleWorker(job);
-  EXPECT_NE(pool.Assign(job, a, now), nullptr);
-  EXPECT_EQ(pool.Assign(job, b, now), nullptr);
+  EXPECT_NE(pool.Assign({job}, a, now), nullptr);
+  EXPECT_EQ(pool.Assign({job}, b, now), nullptr);
   EXPECT_TRUE(pool.OnReturned(worker, now));
   EXPECT_EQ(pool.FindByLease(b)->id, worker);
   EXPECT_EQ(pool.FindByLease(a), nullptr);
@@ -89,7 +89,7 @@ TEST_F(WorkerPoolTest, OnlyTheForkedMayRegisterAndOnlyOnce) {
 }
 
 TEST_F(WorkerPoolTest, StartsAreBoundedAndGoOnAsWorkersRegister) {
-  for (int i = 0; i < 10; ++i) pool.Assign(job, LeaseId::FromRandom(), now);
+  for (int i = 0; i < 10; ++i) pool.Assign({job}, LeaseId::FromRandom(), now);
   const auto forks = Forks();
   EXPECT_THAT(forks, SizeIs(4));
   Register(forks[0]);
@@ -98,7 +98,7 @@ TEST_F(WorkerPoolTest, StartsAreBoundedAndGoOnAsWorkersRegister) {
 
 TEST_F(WorkerPoolTest, AWorkerThatExitsIsReportedWithItsLease) {
   const WorkerId worker = IdleWorker(job);
-  pool.Assign(job, a, now);
+  pool.Assign({job}, a, now);
   EXPECT_TRUE(pool.MarkEnding(worker, true, "killed by skyray.kill()"));
   EXPECT_FALSE(pool.MarkEnding(worker, false, "late"));
   const auto gone = pool.OnExited(last_pid);
@@ -113,7 +113,7 @@ TEST_F(WorkerPoolTest, AWorkerThatExitsIsReportedWithItsLease) {
 TEST_F(WorkerPoolTest, OneThatIsEndingIsGivenNothing) {
   const WorkerId worker = IdleWorker(job);
   EXPECT_TRUE(pool.MarkEnding(worker, true, "idle"));
-  EXPECT_EQ(pool.Assign(job, a, now), nullptr);
+  EXPECT_EQ(pool.Assign({job}, a, now), nullptr);
   pool.OnExited(last_pid);
   EXPECT_THAT(Forks(), SizeIs(1)) << "the lease still wants one";
 }
@@ -140,8 +140,8 @@ TEST_F(WorkerPoolTest, OneThatDoesNotRegisterIsTooLateAfterAMinute) {
 }
 
 TEST_F(WorkerPoolTest, AFailedForkFailsOneLease) {
-  pool.Assign(job, a, now);
-  pool.Assign(job, b, now);
+  pool.Assign({job}, a, now);
+  pool.Assign({job}, b, now);
   const auto forks = pool.TakeForks(now);
   ASSERT_THAT(forks, SizeIs(2));
   const WorkerId first = forks[0]->id;
@@ -151,13 +151,13 @@ TEST_F(WorkerPoolTest, AFailedForkFailsOneLease) {
 }
 
 TEST_F(WorkerPoolTest, AJobWhoseWorkersNeverComeUpIsGivenUp) {
-  pool.Assign(job, a, now);
+  pool.Assign({job}, a, now);
   for (int i = 0; i < kFailedStartsMax; ++i) {
-    EXPECT_THAT(pool.TakeHopeless(job), IsEmpty());
+    EXPECT_THAT(pool.TakeHopeless({job}), IsEmpty());
     ASSERT_THAT(Forks(), SizeIs(1));
     EXPECT_TRUE(pool.OnExited(last_pid).has_value());
   }
-  EXPECT_THAT(pool.TakeHopeless(job), ElementsAre(a));
+  EXPECT_THAT(pool.TakeHopeless({job}), ElementsAre(a));
   EXPECT_THAT(Forks(), IsEmpty());
 }
 
@@ -166,14 +166,14 @@ TEST_F(WorkerPoolTest, AFinishedJobGetsNoWorkersAheadOfNeed) {
   pool.FinishJob(job);
   pool.Prestart(job, 3);
   EXPECT_THAT(Forks(), IsEmpty());
-  pool.Assign(job, a, now);  // Of one of its detached actors.
+  pool.Assign({job}, a, now);  // Of one of its detached actors.
   EXPECT_THAT(Forks(), SizeIs(1));
 }
 
 TEST_F(WorkerPoolTest, WithTheZygoteGoneEveryWorkerIs) {
   IdleWorker(job);
-  pool.Assign(job, a, now);
-  pool.Assign(job, b, now);
+  pool.Assign({job}, a, now);
+  pool.Assign({job}, b, now);
   Forks();
   EXPECT_THAT(pool.OnAllExited(), SizeIs(2));
   EXPECT_EQ(pool.size(), 0u);
@@ -181,10 +181,63 @@ TEST_F(WorkerPoolTest, WithTheZygoteGoneEveryWorkerIs) {
 }
 
 TEST_F(WorkerPoolTest, ALeaseThatWaitsNoLongerCausesNoFork) {
-  pool.Assign(job, a, now);
+  pool.Assign({job}, a, now);
   EXPECT_TRUE(pool.StopWaiting(a));
   EXPECT_FALSE(pool.StopWaiting(a));
   EXPECT_THAT(Forks(), IsEmpty());
+}
+
+TEST_F(WorkerPoolTest, AWorkerServesOnlyItsEnvironment) {
+  const PoolKey special{job, R"({"env_vars": {"A": "1"}})"};
+  const WorkerId plain = IdleWorker(job);
+  EXPECT_EQ(pool.Assign(special, a, now), nullptr);
+  const auto forks = Forks();
+  ASSERT_THAT(forks, SizeIs(1));
+  EXPECT_EQ(pool.Find(forks[0])->key, special);
+  EXPECT_TRUE(Register(forks[0]));
+  EXPECT_EQ(pool.FindByLease(a)->id, forks[0]);
+  EXPECT_TRUE(pool.OnReturned(forks[0], now));
+  EXPECT_EQ(pool.Assign({job}, b, now)->id, plain);
+  EXPECT_EQ(pool.Assign({other_job, special.runtime_env}, c, now), nullptr);
+  EXPECT_EQ(pool.Assign(special, a, now)->id, forks[0]);
+}
+
+TEST_F(WorkerPoolTest, OneEnvironmentsFailuresAreNotTheOthers) {
+  const PoolKey bad{job, "bad"};
+  pool.Assign(bad, a, now);
+  for (int i = 0; i < kFailedStartsMax; ++i) {
+    EXPECT_THAT(pool.TakeHopeless(bad), IsEmpty());
+    ASSERT_THAT(Forks(), SizeIs(1));
+    pool.OnExited(last_pid);
+  }
+  pool.Assign({job}, b, now);
+  EXPECT_THAT(pool.TakeHopeless({job}), IsEmpty());
+  EXPECT_THAT(pool.TakeHopeless(bad), ElementsAre(a));
+  EXPECT_THAT(Forks(), SizeIs(1)) << "for b alone";
+}
+
+TEST_F(WorkerPoolTest, IdleWorkersOfManyEnvironmentsAreFew) {
+  std::vector<WorkerId> ended;
+  for (int i = 0; i < 100; ++i) {
+    const LeaseId lease = LeaseId::FromRandom();
+    EXPECT_EQ(pool.Assign({job, std::to_string(i)}, lease, now), nullptr);
+    const auto forks = Forks();
+    ASSERT_THAT(forks, SizeIs(1));
+    EXPECT_TRUE(Register(forks[0]));
+    EXPECT_TRUE(pool.OnReturned(forks[0], now));
+    now += std::chrono::milliseconds(1);
+    for (const WorkerId& surplus : pool.Surplus(now)) {
+      ASSERT_LE(*pool.NextWake(), now);
+      pool.MarkEnding(surplus, true, "idle");
+      const int pid = pool.Find(surplus)->pid;
+      ASSERT_TRUE(pool.OnExited(pid).has_value());
+      ended.push_back(surplus);
+    }
+    ASSERT_LE(pool.size(), 2 + kIdleSpecialExtra);
+  }
+  EXPECT_THAT(ended, SizeIs(100 - 2 - kIdleSpecialExtra));
+  now += kIdleWorkerKeep;
+  EXPECT_THAT(pool.Surplus(now), SizeIs(kIdleSpecialExtra)) << "later only one a CPU stays";
 }
 
 }  // namespace

@@ -181,5 +181,54 @@ TEST_F(PolicyTest, OldReportsAreIgnored) {
   EXPECT_FALSE(cluster.Update(a, 3, {}, 0));
 }
 
+class LabelPolicyTest : public PolicyTest {
+ protected:
+  NodeId AddIn(const std::string& zone, ResourceSet total, const ResourceSet& used = {}) {
+    const NodeId id = Add(zone, std::move(total), used);
+    NodeView node = *cluster.Find(id);
+    node.labels["zone"] = zone;
+    cluster.Put(node);
+    return id;
+  }
+  static LabelSelector Zone(const char* zone) { return {{"zone", LabelTerm::Op::In, {zone}}}; }
+  static Strategy Among(std::vector<LabelSelector> selectors) {
+    return {Strategy::Kind::Default, NodeId(), false, std::move(selectors)};
+  }
+};
+
+TEST_F(LabelPolicyTest, OnlyNodesWithTheLabelsAreChosen) {
+  tie.preferred = AddIn("a", Amounts({{"CPU", 4}}));
+  const NodeId b = AddIn("b", Amounts({{"CPU", 1}}), Amounts({{"CPU", 1}}));
+  const Choice choice = Task(Amounts({{"CPU", 1}}), Among({Zone("b")}));
+  EXPECT_EQ(choice.kind, Choice::Kind::Later);
+  EXPECT_EQ(choice.node, b);
+}
+
+TEST_F(LabelPolicyTest, TheFirstSelectorWithAFreeNodeWins) {
+  AddIn("a", Amounts({{"CPU", 1}}), Amounts({{"CPU", 1}}));
+  const NodeId b = AddIn("b", Amounts({{"CPU", 1}}));
+  AddIn("c", Amounts({{"CPU", 1}}));
+  const Choice choice =
+      Task(Amounts({{"CPU", 1}}), Among({Zone("x"), Zone("a"), Zone("b"), Zone("c")}));
+  EXPECT_EQ(choice.kind, Choice::Kind::Now);
+  EXPECT_EQ(choice.node, b);
+}
+
+TEST_F(LabelPolicyTest, WithoutAFreeNodeTheFirstSelectorThatCouldIsWaitedFor) {
+  const NodeId a = AddIn("a", Amounts({{"CPU", 1}}), Amounts({{"CPU", 1}}));
+  AddIn("b", Amounts({{"CPU", 1}}), Amounts({{"CPU", 1}}));
+  const Choice choice = Task(Amounts({{"CPU", 1}}), Among({Zone("x"), Zone("a"), Zone("b")}));
+  EXPECT_EQ(choice.kind, Choice::Kind::Later);
+  EXPECT_EQ(choice.node, a);
+}
+
+TEST_F(LabelPolicyTest, SaysWhichLabelsOrAmountsAreLacking) {
+  AddIn("a", Amounts({{"CPU", 1}}));
+  const Choice choice = Task(Amounts({{"CPU", 2}}), Among({Zone("x"), Zone("a")}));
+  EXPECT_EQ(choice.kind, Choice::Kind::Never);
+  EXPECT_THAT(choice.why, AllOf(HasSubstr("no node has the labels zone=x"),
+                                HasSubstr("of the nodes with the labels zone=a: CPU: 2")));
+}
+
 }  // namespace
 }  // namespace skyray::scheduling
