@@ -13,6 +13,7 @@ from typing import Any
 
 from . import _machine, _session
 from ._daemon import Daemon
+from ._memory_monitor import MemoryMonitor
 from ._spilling import Spilling
 
 _HEAD_RESOURCE = "node:__internal_head__"
@@ -30,8 +31,8 @@ class NodeOptions:
         node_ip: by which other nodes reach it.
         node_name: for people.
         data_host: address to listen at for other nodes; None: no TCP port at all.
-        object_spilling_directory, _system_config: where and when objects are spilled;
-            see :class:`Spilling`.
+        object_spilling_directory, _system_config: where and when objects are spilled,
+            see :class:`Spilling`; when memory is short, see :class:`MemoryMonitor`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class NodeOptions:
         self.node_name = node_name or self.node_ip
         self.data_host = data_host
         self.spilling = Spilling(object_spilling_directory, _system_config)
+        self.memory_monitor = MemoryMonitor(_system_config)
         self.labels = dict(labels or {})
         self.gpu_ids = _machine.choose_gpus(None if num_gpus is None else int(num_gpus))
         free = _machine.memory_bytes()
@@ -68,9 +70,9 @@ class NodeOptions:
             kind = _machine.accelerator_type()
             if kind:
                 self.resources[f"accelerator_type:{kind}"] = 1
+                self.labels.setdefault("ray.io/accelerator-type", kind)
         self.resources.update(resources or {})
 
-                self.labels.setdefault("ray.io/accelerator-type", kind)
 
 class Raylet:
     """One node: its raylet, with the store and the workers below it."""
@@ -100,6 +102,7 @@ class Raylet:
             arguments += ["--gpu-ids", ",".join(options.gpu_ids)]
         arguments += ["--object-store-memory", str(options.object_store_memory)]
         arguments += options.spilling.arguments(session_dir)
+        arguments += options.memory_monitor.arguments()
         arguments += ["--node-ip", options.node_ip, "--node-name", options.node_name]
         if options.data_host:
             arguments += ["--data-host", options.data_host]

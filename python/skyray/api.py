@@ -109,8 +109,10 @@ def init(
             with fsspec), ``automatic_object_spilling_enabled``,
             ``object_spilling_threshold`` (share of the store), ``min_spilling_size``,
             ``max_spilling_file_size_bytes``, ``max_fused_object_count``,
-            ``object_store_full_delay_ms`` and ``oom_grace_period_s`` have an effect.
-            Names of Ray's that have none here are accepted.
+            ``object_store_full_delay_ms``, ``oom_grace_period_s``,
+            ``memory_usage_threshold`` (share of the machine's or the container's memory
+            above which a worker is ended) and ``memory_monitor_refresh_ms`` (0: never) have
+            an effect. Names of Ray's that have none here are accepted.
 
     Returns:
         Facts about the cluster, by name; in a ``with`` statement it shuts down at

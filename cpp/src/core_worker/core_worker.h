@@ -290,7 +290,8 @@ class CoreWorker : private GatewayHandler {
   void SendReturnLease(const Lease& lease, bool worker_failed);
   void RequestLease(LeaseClass* lease_class, const NodeId& node);
   void DefineFunction(Channel& channel, const Function* function);
-  void RetryOrFail(Task* task, ErrorCode code, const std::string& message);
+  // `retry`: running it again may help.
+  void RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry = true);
 
   void SendCreateActor(Task* task);
   void OnActorUpdate(const fb::raylet::ActorInfo& info);
@@ -344,8 +345,12 @@ class CoreWorker : private GatewayHandler {
   std::unordered_map<WorkerId, Peer> peers_;
   // By id, name and options: options(name=...) names the same function differently.
   std::unordered_map<std::string, std::unique_ptr<Function>> functions_;
-  std::unordered_map<LeaseId, std::string>
-      lost_leases_;  // LeaseLost came before the end of the socket.
+  struct LostLease {
+    std::string how;
+    ErrorCode code = ErrorCode::WorkerCrashed;
+    bool no_retry = false;  // It would only happen again.
+  };
+  std::unordered_map<LeaseId, LostLease> lost_leases_;  // Told before the end of the socket.
   struct Creation {
     ActorOptions options;
     Actor* actor;

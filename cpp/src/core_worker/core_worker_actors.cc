@@ -241,6 +241,10 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
   actor->state = ActorState::Dead;
   actor->death_code =
       info.death_error() == ErrorCode::Ok ? ErrorCode::ActorDied : info.death_error();
+  if (actor->death_code == ErrorCode::ActorDied && info.exit() != nullptr &&
+      info.exit()->error() != ErrorCode::Ok) {
+    actor->death_code = info.exit()->error();
+  }
   actor->death_message = "actor " + actor->class_name + " (" + actor->id.Hex() + ") is dead";
   const std::string why =
       info.exit() != nullptr ? DescribeExit(info.exit()) : ToString(info.death_message());

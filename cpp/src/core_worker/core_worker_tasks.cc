@@ -358,34 +358,37 @@ void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
   const auto id = ToId<LeaseId>(lost.lease_id());
   Lease* lease = submitter_.Find(id);
   if (lease == nullptr) return;
-  lost_leases_[id] = DescribeExit(lost.exit());
+  LostLease& told = lost_leases_[id];
+  told.how = DescribeExit(lost.exit());
+  if (lost.exit()->error() != ErrorCode::Ok) told.code = lost.exit()->error();
+  told.no_retry = lost.exit()->no_retry();
   if (lease->channel && !lease->channel->closed) return;  // Replies may still be in its socket.
   FinishLostLease(lease);
 }
 
 void CoreWorker::FinishLostLease(Lease* lease) {
-  const auto told = lost_leases_.find(lease->id);
-  const std::string how = told != lost_leases_.end() ? std::move(told->second) : raylet_lost_;
-  const ErrorCode code =
-      told != lost_leases_.end() ? ErrorCode::WorkerCrashed : ErrorCode::NodeDied;
-  lost_leases_.erase(lease->id);
+  auto told = lost_leases_.extract(lease->id);
+  const LostLease lost =
+      told ? std::move(told.mapped()) : LostLease{raylet_lost_, ErrorCode::NodeDied, false};
   LeaseClass* lease_class = lease->lease_class;
   const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
   for (Task* task : owned->lost_tasks) {
     task->lease = nullptr;
-    RetryOrFail(task, code,
-                "task " + task->function->name + " (" + task->id.Hex() + ") was lost: " + how);
+    RetryOrFail(task, lost.code,
+                "task " + task->function->name + " (" + task->id.Hex() + ") was lost: " + lost.how,
+                !lost.no_retry);
   }
   SubmitActions actions;
   submitter_.Pump(lease_class, actions);
   Perform(nullptr, actions);
 }
 
-void CoreWorker::RetryOrFail(Task* task, ErrorCode code, const std::string& message) {
-  if (task->retries_left == 0 || !raylet_lost_.empty()) {
+void CoreWorker::RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry) {
+  if (task->retries_left == 0 || !retry || !raylet_lost_.empty()) {
     return Complete(task, MakeErrorValue(code, message));
   }
-  if (task->retries_left > 0) --task->retries_left;
+  // Memory that others used is no fault of the task's: such ends are not counted.
+  if (task->retries_left > 0 && code != ErrorCode::OutOfMemoryKilled) --task->retries_left;
   task->sent = false;
   Dispatch(nullptr, task);
 }

@@ -133,7 +133,8 @@ inline std::string DescribeExit(const fb::raylet::ExitInfo* exit) {
   // The raylet's words for an end that nobody asked for would only repeat this.
   const std::string reason = ToString(exit->reason());
   const bool seen = exit->signal() != 0 || exit->exit_code() >= 0;
-  if ((exit->expected() || !seen) && !reason.empty()) text += ": " + reason;
+  const bool chosen = exit->expected() || exit->error() != ErrorCode::Ok;
+  if ((chosen || !seen) && !reason.empty()) text += ": " + reason;
   if (exit->stderr_tail() != nullptr && exit->stderr_tail()->size() > 0) {
     text += "\nLast lines of its stderr:";
     for (const auto* line : *exit->stderr_tail()) text += "\n  " + line->str();

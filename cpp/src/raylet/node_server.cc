@@ -46,6 +46,7 @@ NodeServer::NodeServer(boost::asio::io_context& loop, Options options)
                OnLines(worker, groups);
              }),
       zygote_(loop, *this, options_.python, options_.session_dir + "/logs/zygote.log"),
+      memory_(options_.memory_root),
       timer_(loop) {}
 
 NodeServer::~NodeServer() = default;
@@ -189,8 +190,8 @@ void NodeServer::OnNode(const pb::NodeInfo& info) {
     scheduling::NodeView node;
     node.id = *id;
     node.name = info.name().empty() ? info.ip() : info.name();
-    node.total = ResourcesFrom(info.total());
     node.labels.insert(info.labels().begin(), info.labels().end());
+    node.total = ResourcesFrom(info.total());
     node.available = ResourcesFrom(info.available());
     node.pending_leases = info.pending_leases();
     node.version = info.version();
@@ -515,6 +516,7 @@ void NodeServer::Tick() {
     EndWorker(worker, idle, why, idle ? HowToEnd::Ask : HowToEnd::AtOnce);
   }
   if (!zygote_.up()) StartZygote();
+  CheckMemory(now);
   Schedule();
 }
 

@@ -6,6 +6,7 @@
 //   node_server.cc            starting, connections, registering, dispatch, time
 //   node_server_leases.cc     leases: requested, granted, returned, lost
 //   node_server_workers.cc    processes: forked, named, ended; what they print
+//   node_server_memory.cc     who has to go when memory runs short
 //   node_server_actors.cc     the GCS's orders, and news of actors to subscribers
 //   node_server_relay.cc      what clients ask of the GCS
 //   node_server_peers.cc      other nodes: leases there, sockets, objects
@@ -34,6 +35,7 @@
 #include "object_manager/spill_service.h"
 #include "plasma/store_runner.h"
 #include "raylet/lease_queue.h"
+#include "raylet/memory_monitor.h"
 #include "raylet/messages.h"
 #include "raylet/options.h"
 #include "raylet/output_pipes.h"
@@ -174,6 +176,19 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void FinishJob(const JobId& job, const std::string& why);
   bool HostsDetached(const PoolWorker& worker) const;
 
+  // --- node_server_memory.cc ---
+  // Looks, if it is time, whether memory is short, and if so ends a worker.
+  void CheckMemory(TimePoint now);
+  // Work begins: from now on memory is looked at.
+  void ArmMemoryCheck();
+  MemoryLevel WorkersLevel() const;
+  // Idle workers that keep much. False if there are none.
+  bool EndIdleHoarders();
+  std::vector<MemoryUser> MemoryUsers() const;
+  void KillForMemory(const MemoryLevel& level);
+  // If the worker was ended for its memory, its exit says so from now on.
+  void TakeMemoryKill(const WorkerId& worker, WorkerExit& exit);
+
   // --- node_server_actors.cc ---
   void OnStartActor(const pb::StartActor& order);
   void OnStopActor(const pb::StopActor& order);
@@ -254,6 +269,11 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   std::unordered_map<std::string, std::string> functions_;  // KV namespace "fun".
   size_t function_bytes_ = 0;
   std::multimap<TimePoint, WorkerId> kills_;  // Those asked to end, or that hung up.
+
+  MemoryReader memory_;
+  TimePoint next_memory_check_{};
+  bool memory_short_ = false;           // As of the last look: nothing more is begun.
+  std::map<WorkerId, bool> oom_kills_;  // Ended for their memory, not gone yet; whether to retry.
 
   boost::asio::steady_timer timer_;
   TimePoint timer_at_ = TimePoint::max();

@@ -80,6 +80,9 @@ void NodeServer::ScheduleSoon() {
 
 void NodeServer::Schedule() {
   if (stopping_) return;
+  CheckMemory(Now());
+  // Begun now it would only be ended again; what runs first gives some back.
+  if (memory_short_) return ArmFromCores();
   const LeaseOutcome outcome = queue_.Schedule(placement_, Now());
   for (const Lease& lease : outcome.granted) Grant(lease);
   for (const auto& [request, node] : outcome.sent_on) {
@@ -117,6 +120,7 @@ void NodeServer::Deliver(const LeaseId& id) {
   const Lease* lease = queue_.Find(id);
   const PoolWorker* worker = pool_.FindByLease(id);
   SKYRAY_CHECK(lease != nullptr && worker != nullptr);
+  ArmMemoryCheck();
   if (!lease->request.actor.IsNil()) return BecomeActor(lease->request.actor, id, *worker);
   const LeaseOwner& owner = lease->request.owner;
   Builder builder;

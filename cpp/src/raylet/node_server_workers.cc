@@ -133,6 +133,7 @@ void NodeServer::KillDue(TimePoint now) {
 
 void NodeServer::WorkerGone(const PoolWorker& worker, int status) {
   WorkerExit exit = DescribeExit(worker.pid, status, worker.expected, worker.end_reason);
+  TakeMemoryKill(worker.id, exit);
   ended_ = &worker;
   exit.stderr_tail = pipes_.Finish(worker.id);
   ended_ = nullptr;

@@ -85,6 +85,28 @@ Result<bool> SetStoreFlag(Options& options, const std::string& flag, const std::
   return true;
 }
 
+// Sets what concerns memory that runs short; false if `flag` does not.
+Result<bool> SetMemoryFlag(Options& options, const std::string& flag, const std::string& value) {
+  if (flag == "--memory-threshold") {
+    if (!ParseNumber(value, options.memory_threshold) || !(options.memory_threshold >= 0)) {
+      return BadValue(flag, value, "a share of the memory");
+    }
+  } else if (flag == "--memory-refresh-ms") {
+    if (!ParseNumber(value, options.memory_refresh_ms) || options.memory_refresh_ms < 0) {
+      return BadValue(flag, value, "a number of milliseconds");
+    }
+  } else if (flag == "--memory-limit") {
+    if (!ParseNumber(value, options.memory_limit_bytes)) {
+      return BadValue(flag, value, "a number of bytes");
+    }
+  } else if (flag == "--memory-root") {
+    options.memory_root = value;
+  } else {
+    return false;
+  }
+  return true;
+}
+
 Status SetFlag(Options& options, const std::string& flag, const std::string& value) {
   const std::map<std::string, std::string*> texts = {
       {"--session-dir", &options.session_dir}, {"--gcs-socket", &options.gcs_socket},
@@ -111,9 +133,11 @@ Status SetFlag(Options& options, const std::string& flag, const std::string& val
   } else if (flag == "--gpu-ids") {
     options.gpu_ids = SplitByComma(value);
   } else {
-    const auto known = SetStoreFlag(options, flag, value);
-    if (!known) return known.error();
-    if (*known) return Status();
+    for (const auto set : {SetStoreFlag, SetMemoryFlag}) {
+      const auto known = set(options, flag, value);
+      if (!known) return known.error();
+      if (*known) return Status();
+    }
     return Status(
         ErrorCode::InvalidArgument,
         "raylet: unknown option " + flag + "; docs/design/001-processes.md lists what there is");

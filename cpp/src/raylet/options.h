@@ -44,6 +44,12 @@ struct Options {
   int64_t create_grace_ms = 2000;
   int64_t store_full_delay_ms = 10;
 
+  // When a worker is ended to save the others (raylet/memory_monitor.h).
+  double memory_threshold = 0.95;
+  int64_t memory_refresh_ms = 250;  // 0: never.
+  uint64_t memory_limit_bytes = 0;  // Of all workers together; 0: none.
+  std::string memory_root;          // In front of /proc and /sys; for tests.
+
   // The directory of this node's sockets.
   std::string socket_dir() const { return session_dir + "/n-" + node_id.Hex().substr(0, 8); }
   std::string raylet_socket() const { return socket_dir() + "/raylet.sock"; }

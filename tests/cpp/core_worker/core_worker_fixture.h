@@ -60,7 +60,9 @@ class CoreWorkerTest : public ::testing::Test {
     return id;
   }
   LeaseId Grant(CoreWorker& worker) { return Grant(worker.session().worker_id); }
-  static flatbuffers::Offset<fbr::ExitInfo> PutExit(Builder& builder, int signal) {
+  static flatbuffers::Offset<fbr::ExitInfo> PutExit(Builder& builder, int signal,
+                                                    ErrorCode error = ErrorCode::Ok,
+                                                    bool no_retry = false) {
     const std::vector<std::string> last_words{"last words"};
     const auto tail = builder.CreateVectorOfStrings(last_words);
     fbr::ExitInfoBuilder exit(builder);
@@ -68,12 +70,15 @@ class CoreWorkerTest : public ::testing::Test {
     exit.add_exit_code(-1);
     exit.add_signal(signal);
     exit.add_stderr_tail(tail);
+    exit.add_error(error);
+    exit.add_no_retry(no_retry);
     return exit.Finish();
   }
-  void TellLeaseLost(const LeaseId& lease, int signal) {
+  void TellLeaseLost(const LeaseId& lease, int signal, ErrorCode error = ErrorCode::Ok,
+                     bool no_retry = false) {
     raylet.Send(driver_id(), 0, Body::LeaseLost, [&](Builder& builder) {
       const auto id = PutId(builder, lease);
-      return fbr::CreateLeaseLost(builder, id, PutExit(builder, signal)).Union();
+      return fbr::CreateLeaseLost(builder, id, PutExit(builder, signal, error, no_retry)).Union();
     });
   }
 

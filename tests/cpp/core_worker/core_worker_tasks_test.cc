@@ -208,6 +208,31 @@ TEST_F(CoreWorkerTasksTest, ARetrySucceeds) {
   EXPECT_EQ(Take(result), "second attempt");
 }
 
+TEST_F(CoreWorkerTasksTest, AnEndForItsMemoryIsNoneOfTheRetries) {
+  Object* result = Submit(/*max_retries=*/1);
+  for (int i = 0; i < 3; ++i) {
+    const LeaseId lease = Grant(*worker);
+    (void)Next(*worker);
+    worker.reset();
+    TellLeaseLost(lease, SIGKILL, ErrorCode::OutOfMemoryKilled);
+    worker = NewWorker();
+  }
+  const LeaseId lease = Grant(*worker);
+  (void)Next(*worker);
+  worker.reset();
+  TellLeaseLost(lease, SIGKILL, ErrorCode::OutOfMemoryKilled, /*no_retry=*/true);
+  EXPECT_THAT(Take(result), StartsWith("OutOfMemoryKilled: "));
+}
+
+TEST_F(CoreWorkerTasksTest, WithoutRetriesAnEndForItsMemoryIsTheEnd) {
+  Object* result = Submit(/*max_retries=*/0);
+  const LeaseId lease = Grant(*worker);
+  (void)Next(*worker);
+  worker.reset();
+  TellLeaseLost(lease, SIGKILL, ErrorCode::OutOfMemoryKilled);
+  EXPECT_THAT(Take(result), StartsWith("OutOfMemoryKilled: "));
+}
+
 TEST_F(CoreWorkerTasksTest, AWorkerThatIsGoneBeforeItIsReachedCostsARetryOfTheLease) {
   Object* result = Submit();
   const LeaseId lease = Grant(WorkerId::FromRandom());  // Nobody listens there.
