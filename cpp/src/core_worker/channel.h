@@ -40,6 +40,7 @@ class InFlight {
   // Null if that number was never given out or is answered already.
   Task* Take(uint64_t sequence);
   std::vector<Task*> TakeAll();
+  std::vector<const Task*> All() const;  // Oldest first.
   size_t size() const { return count_; }
 
  private:

@@ -13,6 +13,7 @@
 //   core_worker_actors.cc     creating and calling actors
 //   core_worker_executor.cc   a worker's side: calls in, replies out
 //   core_worker_peers.cc      connections between core workers
+//   core_worker_explain.cc    why a wait takes so long
 //
 // Threading:  public methods from any thread, without the mutex, unless a
 //             comment says otherwise. They may wait; callers let go of the GIL.
@@ -62,6 +63,8 @@ struct CoreWorkerOptions {
   // From the leading thread, without the mutex.
   std::function<void(const OutputLines&)> on_log;
   std::function<void(const std::string& text, bool is_error)> on_notice;
+  // A driver's wait that takes longer is explained, by on_notice.
+  int64_t explain_after_ns = 10'000'000'000;
   // True if the waiting thread is to give up (a signal's handler raised).
   std::function<bool()> interrupted;
 };
@@ -269,6 +272,18 @@ class CoreWorker : private GatewayHandler {
   void FailObject(Object* object, ErrorCode code, const std::string& message);
   void AskOwner(Object* object);
   void AnswerBorrower(Channel& channel, const Object& object);
+  // --- core_worker_explain.cc ---
+  struct Explanation;
+  // Says once to the driver's user why they are not ready. Lets go of the mutex.
+  // False: interrupted meanwhile.
+  bool TellWhyWaiting(Lock& lock, std::span<Object* const> objects);
+  void Explain(const Object& object, Explanation& out, int depth) const;
+  void ExplainTask(const Task& task, Explanation& out, int depth) const;
+  void ExplainActor(const Actor& actor, const Task& call, Explanation& out) const;
+  const Task* FindTaskOf(const Object& object) const;
+  // The raylet's words; nothing: interrupted meanwhile.
+  std::optional<std::string> AskRayletWhy(const Explanation& asked);
+
   WaitResult WaitBlocking(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot);
 
   Task* NewTask(Function* function, uint16_t returns, CallArguments& arguments);
@@ -356,6 +371,7 @@ class CoreWorker : private GatewayHandler {
     Actor* actor;
   };
   std::unordered_map<Task*, Creation> creations_;
+  TaskList awaiting_arguments_;  // Not those of actors' methods.
   size_t tasks_pending_ = 0;
 
   uint64_t task_seed_;

@@ -132,7 +132,14 @@ WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted
     AskOwner(object);
     object->waiters.push_back(&waiter);
   }
-  const WaitResult result = WaitBlocking(lock, waiter, deadline_ns, last_called_);
+  const bool explains = options_.is_driver && options_.on_notice;
+  const int64_t first_deadline =
+      explains ? std::min(deadline_ns, NowNs() + options_.explain_after_ns) : deadline_ns;
+  WaitResult result = WaitBlocking(lock, waiter, first_deadline, last_called_);
+  if (result == WaitResult::TimedOut && first_deadline < deadline_ns) {
+    result = TellWhyWaiting(lock, objects) ? WaitBlocking(lock, waiter, deadline_ns, last_called_)
+                                           : WaitResult::Interrupted;
+  }
   if (result != WaitResult::Done || wanted < objects.size()) {
     for (Object* object : objects) std::erase(object->waiters, &waiter);
   }
@@ -271,7 +278,9 @@ void CoreWorker::Apply(ReadyEffects& ready) {
     if (Channel* channel = gateway_.FindChannel(channel_id)) AnswerBorrower(*channel, *object);
   }
   for (Task* task : ready.unblocked) {
-    if (task->unresolved == 0) Dispatch(nullptr, task);
+    if (task->unresolved > 0) continue;
+    awaiting_arguments_.Remove(task);
+    Dispatch(nullptr, task);
   }
 }
 

@@ -82,7 +82,11 @@ std::vector<Object*> CoreWorker::SubmitTask(const TaskTemplate& options, CallArg
     return returns;
   }
   WaitForArguments(task);
-  if (task->unresolved == 0) Dispatch(&lock, task);
+  if (task->unresolved == 0) {
+    Dispatch(&lock, task);
+  } else {
+    awaiting_arguments_.Add(task);
+  }
   return returns;
 }
 
@@ -265,6 +269,7 @@ void CoreWorker::FinishTask(Task* task) {
   if (!freed.store_copies.empty() || !freed.returned.empty()) Apply(freed);
   if (task->counted) --task->actor->pending_calls;
   --tasks_pending_;
+  awaiting_arguments_.Remove(task);
   delete task;
 }
 
@@ -374,9 +379,11 @@ void CoreWorker::FinishLostLease(Lease* lease) {
   const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
   for (Task* task : owned->lost_tasks) {
     task->lease = nullptr;
+    // Only the first had been started.
+    const bool retry = !lost.no_retry || task != owned->lost_tasks.front();
     RetryOrFail(task, lost.code,
                 "task " + task->function->name + " (" + task->id.Hex() + ") was lost: " + lost.how,
-                !lost.no_retry);
+                retry);
   }
   SubmitActions actions;
   submitter_.Pump(lease_class, actions);

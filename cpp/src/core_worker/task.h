@@ -53,11 +53,33 @@ struct Task {
   int32_t retries_left = 0;  // -1: for ever.
   int32_t unresolved = 0;    // Arguments that are not ready yet.
   bool sent = false;
-  bool counted = false;  // In Actor::pending_calls.
-  std::string args;      // Payload of (args, kwargs).
+  bool counted = false;         // In Actor::pending_calls.
+  size_t listed_at = SIZE_MAX;  // In the TaskList that has it.
+  std::string args;             // Payload of (args, kwargs).
   std::vector<RefArgument> ref_args;
   std::vector<Object*> pinned;  // References inside the arguments.
   std::vector<Object*> returns;
+};
+
+// Tasks in no particular order; a task is in one list at most.
+class TaskList {
+ public:
+  void Add(Task* task) {
+    task->listed_at = tasks_.size();
+    tasks_.push_back(task);
+  }
+  // Nothing, if it is in none.
+  void Remove(Task* task) {
+    if (task->listed_at == SIZE_MAX) return;
+    tasks_.back()->listed_at = task->listed_at;
+    tasks_[task->listed_at] = tasks_.back();
+    tasks_.pop_back();
+    task->listed_at = SIZE_MAX;
+  }
+  const std::vector<Task*>& all() const { return tasks_; }
+
+ private:
+  std::vector<Task*> tasks_;
 };
 
 // Appends a whole frame. REQUIRES: every argument is ready.

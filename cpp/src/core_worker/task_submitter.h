@@ -111,6 +111,7 @@ class TaskSubmitter {
   // Everything queued, e.g. because the raylet is gone.
   std::vector<Task*> TakeQueued();
 
+  const auto& classes() const { return classes_; }
   size_t lease_count() const { return leases_.size(); }
   size_t queued_count() const;
 

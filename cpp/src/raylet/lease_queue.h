@@ -117,6 +117,14 @@ class LeaseQueue {
   void RemoveNode(const NodeId& node);
   size_t waiting_count() const;
 
+  // For a person who wonders why nothing happens (lease_queue_explain.cc).
+  //
+  // What the request, or the actor's, waits for; empty: it does not wait here.
+  std::string WhyWaiting(const LeaseOwner& owner, uint64_t request_id) const;
+  std::string WhyWaiting(const ActorId& actor) const;
+  // "CPU: 0 of 2 free, held by f (2 leases)", of these resources; of none: of all.
+  std::string WhoHolds(const ResourceSet& of) const;
+
  private:
   struct Entry {
     LeaseRequest request;
@@ -146,6 +154,7 @@ class LeaseQueue {
   void NoticeInfeasible(Class& waiting, TimePoint now, LeaseOutcome& out);
   void AskForLeases(const ClassKey& key, const Class& waiting, TimePoint now, LeaseOutcome& out);
   void WakeAt(TimePoint time);
+  std::string WhyWaiting(const Class& waiting, const LeaseRequest& request) const;
   template <class Predicate>
   std::vector<LeaseRequest> TakeIf(Predicate predicate);
 

@@ -423,6 +423,9 @@ bool NodeServer::DispatchWork(ConnectionId connection, Client& client,
     case wire::Body::ReturnLease:
       ReturnLeaseOf(client, *message.body_as_ReturnLease());
       return true;
+    case wire::Body::ExplainLease:
+      ExplainOf(client, message.request_id(), *message.body_as_ExplainLease());
+      return true;
     case wire::Body::Blocked:
       SetBlocked(client, true);
       return true;

@@ -7,6 +7,7 @@
 //   node_server_leases.cc     leases: requested, granted, returned, lost
 //   node_server_workers.cc    processes: forked, named, ended; what they print
 //   node_server_memory.cc     who has to go when memory runs short
+//   node_server_explain.cc    why somebody still waits
 //   node_server_actors.cc     the GCS's orders, and news of actors to subscribers
 //   node_server_relay.cc      what clients ask of the GCS
 //   node_server_peers.cc      other nodes: leases there, sockets, objects
@@ -188,6 +189,14 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void KillForMemory(const MemoryLevel& level);
   // If the worker was ended for its memory, its exit says so from now on.
   void TakeMemoryKill(const WorkerId& worker, WorkerExit& exit);
+
+  // --- node_server_explain.cc ---
+  void Explain(const LeaseOwner& owner, uint64_t request, const wire::ExplainLease& asked);
+  // Of a local client: here, or at the node it asked for a lease.
+  void ExplainOf(const Client& client, uint64_t request, const wire::ExplainLease& asked);
+  std::string ExplainRequest(const LeaseOwner& owner, uint64_t request_id) const;
+  std::string ExplainActor(const ActorId& actor) const;
+  std::string NodeName() const;
 
   // --- node_server_actors.cc ---
   void OnStartActor(const pb::StartActor& order);

@@ -171,6 +171,8 @@ void NodeServer::OnRemoteClient(const LeaseOwner& owner, const JobId& job,
       return CancelLease(owner, message.body_as_CancelLeaseRequest()->request_id());
     case wire::Body::ReturnLease:
       return ReturnLease(owner, *message.body_as_ReturnLease());
+    case wire::Body::ExplainLease:
+      return Explain(owner, message.request_id(), *message.body_as_ExplainLease());
     default:
       SKYRAY_LOG(Warning) << "node " << owner.node.Hex() << " relays what it may not; ignored";
   }

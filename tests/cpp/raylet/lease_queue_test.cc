@@ -274,5 +274,46 @@ TEST_F(LeaseQueueTest, AnIdleLeaseOfAnotherEnvironmentIsAskedBack) {
   EXPECT_THAT(Run().idle_wanted_from, ElementsAre(ann));
 }
 
+TEST_F(LeaseQueueTest, SaysWhatIsLackingAndWhoHasIt) {
+  for (int i = 0; i < 2; ++i) {
+    LeaseRequest holder = Request(ann);
+    holder.name = "greedy";
+    queue.Add(std::move(holder), now);
+  }
+  const auto granted = Run().granted;
+  LeaseRequest waiting = Request(bob);
+  const uint64_t id = waiting.request_id;
+  queue.Add(std::move(waiting), now);
+  Run();
+  EXPECT_EQ(queue.WhyWaiting(bob, id),
+            "it needs {CPU: 1}; CPU: 0 of 2 free, held by greedy (2 leases)");
+  EXPECT_EQ(queue.WhyWaiting(ann, id), "") << "it is not hers";
+  EXPECT_EQ(queue.WhyWaiting(bob, id + 1), "");
+  queue.Return(granted[0].id);
+  Run();
+  EXPECT_EQ(queue.WhyWaiting(bob, id), "") << "granted by now";
+}
+
+TEST_F(LeaseQueueTest, SaysWhyAnActorWaits) {
+  LeaseRequest actor = Request(ann, Resources({{"GPU", 1}}));
+  actor.actor = ActorId::FromRandom();
+  const ActorId id = actor.actor;
+  queue.Add(std::move(actor), now);
+  Run();
+  EXPECT_THAT(queue.WhyWaiting(id), HasSubstr("no node can run it: GPU: 1 is asked for"));
+  EXPECT_EQ(queue.WhyWaiting(ActorId::FromRandom()), "");
+}
+
+TEST_F(LeaseQueueTest, NamesAFewHoldersAndCountsTheRest) {
+  ledger = ResourceLedger(Resources({{"CPU", 10}, {"memory", 5}}), {});
+  for (int i = 0; i < 6; ++i) {
+    LeaseRequest holder = Request(ann);
+    holder.name = "f" + std::to_string(i);
+    queue.Add(std::move(holder), now);
+  }
+  Run();
+  EXPECT_EQ(queue.WhoHolds({}), "CPU: 4 of 10 free, held by f0, f1, f2, f3 and 2 more");
+}
+
 }  // namespace
 }  // namespace skyray::raylet

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// A driver whose waits are explained almost at once.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+
+#include "core_worker/core_worker_fixture.h"
+
+namespace skyray::core_worker {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class CoreWorkerExplainTest : public CoreWorkerTest {
+ protected:
+  CoreWorkerExplainTest() {
+    CoreWorkerOptions options;
+    options.raylet_socket = raylet.socket_path();
+    options.explain_after_ns = 1;
+    options.on_notice = [this](const std::string& text, bool) { said_.set_value(text); };
+    // In the place of the fixture's, whose words are used.
+    driver = std::move(*CoreWorker::Connect(std::move(options)));
+    function = driver->InternFunction(FunctionId::FromRandom(), "f");
+    ResourceSet resources;
+    resources.Set("CPU", kResourceUnit);
+    lease_class = driver->InternLeaseClass(resources, {});
+  }
+  ~CoreWorkerExplainTest() override {
+    if (waiting_.joinable()) waiting_.join();
+  }
+
+  // Begins to wait, for as long as it takes.
+  void WaitFor(Object* object) {
+    waiting_ = std::thread([this, object] {
+      EXPECT_EQ(driver->WaitReady({&object, 1}, 1, Soon()), WaitResult::Done);
+    });
+  }
+  void AnswerWhy(const std::string& text) {
+    const auto asked = raylet.Await(Body::ExplainLease);
+    raylet.Send(asked.from, asked->request_id(), Body::LeaseExplanation, [&](Builder& builder) {
+      return fbr::CreateLeaseExplanation(builder, builder.CreateString(text)).Union();
+    });
+  }
+  std::string Said() { return said_.get_future().get(); }
+
+  std::unique_ptr<CoreWorker> worker = NewWorker();
+
+ private:
+  std::promise<std::string> said_;
+  std::thread waiting_;
+};
+
+TEST_F(CoreWorkerExplainTest, TheRayletSaysWhyThereIsNoWorker) {
+  Object* object = Submit();
+  WaitFor(object);
+  AnswerWhy("the moon is full");
+  EXPECT_THAT(Said(), AllOf(HasSubstr("object " + object->id.Hex().substr(0, 16)),
+                            HasSubstr("of f, which waits for a worker: the moon is full")));
+  Grant(*worker);
+  RunOne(*worker, "1");
+}
+
+TEST_F(CoreWorkerExplainTest, AnArgumentThatIsLackingIsExplainedInTurn) {
+  Object* first = Submit();
+  Object* second = Submit(0, ArgumentsOf(first));
+  WaitFor(second);
+  AnswerWhy("");
+  EXPECT_THAT(Said(), AllOf(HasSubstr(second->id.Hex().substr(0, 16)),
+                            HasSubstr("of f, which waits for its argument: object " +
+                                      first->id.Hex().substr(0, 16)),
+                            HasSubstr("of f, which waits for a worker")));
+  Grant(*worker);
+  RunOne(*worker, "1");
+  RunOne(*worker, "2");
+}
+
+TEST_F(CoreWorkerExplainTest, ARunningTaskNeedsNoAnswerOfTheRaylets) {
+  Object* object = Submit();
+  Grant(*worker);
+  Call call = Next(*worker);
+  WaitFor(object);
+  EXPECT_THAT(Said(), AllOf(HasSubstr("of f, which runs on the worker pid 4711"),
+                            Not(HasSubstr("others"))));
+  Reply(*worker, *call, "done");
+}
+
+TEST_F(CoreWorkerExplainTest, AWaitWithAnEarlierDeadlineIsNotExplained) {
+  Object* object = Submit();
+  EXPECT_EQ(driver->WaitReady({&object, 1}, 1, NowNs() - 1), WaitResult::TimedOut);
+  AwaitThatTheDriverKnows();
+  EXPECT_EQ(raylet.Count(Body::ExplainLease), 0u);
+}
+
+}  // namespace
+}  // namespace skyray::core_worker
