@@ -127,18 +127,18 @@ def dump_task_error(
         actor_id: hex, in an actor.
         actor_repr: its ``repr``, in an actor.
     """
-    trace = _user_traceback(error)
+    trace = user_traceback(error)
     # A task that failed because another one did is blamed on that one's cause.
     cause = error.cause if isinstance(error, RayTaskError) else error
     fields = (name, trace, None, f"skyray::{name}", os.getpid(), ip, actor_repr, actor_id)
-    return pickle.dumps((fields, _dump_cause(cause, trace)), protocol=5)
+    return pickle.dumps((fields, dump_cause(cause, trace)), protocol=5)
 
 
 def load_task_error(payload: bytes) -> BaseException:
     """The exception for the caller; also of the user's type where that can be."""
     (name, trace, _, *rest), cause_bytes = pickle.loads(payload)
     try:
-        cause = pickle.loads(cause_bytes)
+        cause = load_cause(cause_bytes)
     except Exception:
         return UnserializableException(str(RayTaskError(name, trace, RayError(), *rest)))
     error = RayTaskError(name, trace, cause, *rest)
@@ -147,7 +147,7 @@ def load_task_error(payload: bytes) -> BaseException:
     return error.as_instanceof_cause()
 
 
-def _dump_cause(cause: BaseException, trace: str) -> bytes:
+def dump_cause(cause: BaseException, trace: str) -> bytes:
     """``cause`` as bytes that can be loaded again, or a RayError in its place."""
     kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
     try:
@@ -166,6 +166,12 @@ def _dump_cause(cause: BaseException, trace: str) -> bytes:
         except Exception:
             return blob
     return blob
+
+
+def load_cause(blob: bytes) -> BaseException:
+    cause = pickle.loads(blob)
+    assert isinstance(cause, BaseException)
+    return cause
 
 
 class _Rebuilt:
@@ -188,7 +194,7 @@ def _rebuild(
     return error
 
 
-def _user_traceback(error: BaseException) -> str:
+def user_traceback(error: BaseException) -> str:
     """As Python prints it, without the frames of the runtime itself."""
     import traceback
 
@@ -208,5 +214,4 @@ def _user_traceback(error: BaseException) -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    folder, _, _ = filename.rpartition(os.sep)
-    return folder + os.sep == _PACKAGE
+    return filename.startswith(_PACKAGE)

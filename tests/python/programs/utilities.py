@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import os
+import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from . import program, raised
@@ -165,3 +169,114 @@ def a_pool_of_actors(ray: Any) -> Any:
     actor = pool.pop_idle()
     pool.push(actor)
     return ordered, unordered, empty, died, after, raised(lambda: pool.push(actor)), pool.has_free()
+
+
+def _pool(ray: Any, *args: Any, **kwargs: Any) -> Any:
+    module = importlib.import_module(f"{ray.__name__}.util.multiprocessing")
+    return module.Pool(*args, **kwargs)
+
+
+def _pool_functions() -> tuple[Any, Any]:
+    def square(x: int) -> int:
+        if x < 0:
+            raise ValueError(x)
+        return x * x
+
+    def add(x: int, y: int = 0) -> int:
+        return x + y
+
+    return square, add
+
+
+@program(
+    expected=([0, 1, 4, 9], [0, 1, 4, 9], [0, 1, 4, 9], [0, 1, 4, 9], [3, 3], 6, 1, [], [2, 3])
+)
+def a_pool_of_processes(ray: Any) -> Any:
+    square, add = _pool_functions()
+    with _pool(ray, 2) as pool:
+        return (
+            pool.map(square, range(4)),
+            pool.map(square, iter(range(4)), chunksize=3),
+            list(pool.imap(square, range(4))),
+            sorted(pool.imap_unordered(square, range(4), chunksize=2)),
+            pool.starmap(add, [(1, 2), [3]]),
+            pool.apply(add, (1,), {"y": 5}),
+            pool.apply_async(square, [-1 + 2]).get(timeout=60),
+            pool.map(square, []),
+            pool.starmap_async(add, [(1, 1), (1, 2)]).get(),
+        )
+
+
+@program(
+    expected=["ValueError", "ValueError", "ValueError", "TypeError", "TypeError", "TypeError"]
+    + ["ValueError"] * 5
+    + ["(False, True)", "ActorDiedError"]
+)
+def what_a_pool_refuses(ray: Any) -> Any:
+    square, add = _pool_functions()
+    pool = _pool(ray, 2)
+    failed = pool.map_async(square, [1, -1])
+    failed.wait()
+    seen = [
+        raised(lambda: _pool(ray, 0)),
+        raised(lambda: _pool(ray, 100)),
+        raised(lambda: pool.map(square, [2, -3])),
+        raised(lambda: pool.apply(add)),
+        raised(lambda: pool.starmap(add, [1])),
+        raised(lambda: pool.map(square, 5)),
+        raised(pool.join),
+    ]
+    pool.close()
+    seen += [
+        raised(lambda: pool.map(square, [1])),
+        raised(lambda: pool.apply_async(square, [1])),
+        raised(lambda: pool.imap(square, [1])),
+        raised(failed.get),
+        str((failed.successful(), failed.ready())),
+    ]
+    pool.join()
+    dying = _pool(ray, 1)
+    seen.append(raised(lambda: dying.map(lambda _: __import__("os")._exit(1), [1])))
+    dying.terminate()
+    return seen
+
+
+@program(expected=([9], ["ValueError"], [False], "TimeoutError", [5, 6], ["done"]))
+def results_of_a_pool(ray: Any) -> Any:
+    square, _ = _pool_functions()
+    got: list[Any] = []
+    errors: list[str] = []
+    threads: list[bool] = []
+    with _pool(ray, 2) as pool, tempfile.TemporaryDirectory() as folder:
+
+        def record(value: Any) -> None:
+            threads.append(threading.current_thread() is threading.main_thread())
+            got.append(value)
+            told.set()
+
+        def record_error(error: Any) -> None:
+            errors.append(type(getattr(error, "underlying", error)).__name__)
+            told.set()
+
+        told = threading.Event()
+        pool.apply_async(square, (3,), callback=record, error_callback=record_error)
+        told.wait(60)
+        told.clear()
+        pool.map_async(square, [-1], callback=record, error_callback=record_error)
+        told.wait(60)
+        fifo = os.path.join(folder, "pipe")
+        os.mkfifo(fifo)
+        late = pool.map_async(lambda path: Path(path).read_text(), [fifo], chunksize=2)
+        early = raised(lambda: late.get(timeout=0.01))
+        Path(fifo).write_text("done")
+        lines = late.get()
+    with _pool(ray, 1, _set_variable(), (5,)) as pool:
+        values = pool.map(lambda x: int(__import__("os").environ["POOL_VALUE"]) + x, [0, 1])
+    return got, errors, threads, early, values, lines
+
+
+def _set_variable() -> Any:
+    def set_variable(value: int) -> None:
+        __import__("os").environ["POOL_VALUE"] = str(value)
+
+    return set_variable
