@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["RuntimeEnv"]
+__all__ = ["RuntimeEnv", "RuntimeEnvConfig"]
 
 # What Ray knows and this version does not do yet. Each becomes a way to make a worker's
 # surroundings before it starts; until then asking for it must not look as if it worked.
@@ -66,6 +66,43 @@ class RuntimeEnv(dict):  # type: ignore[type-arg]  # As Ray's is.
     def deserialize(cls, serialized: str) -> RuntimeEnv:
         """What :meth:`serialize` wrote."""
         return cls(**json.loads(serialized or "{}"), _validate=False)
+
+
+class RuntimeEnvConfig(dict):  # type: ignore[type-arg]  # As Ray's is.
+    """How surroundings are made: ``RuntimeEnv(config=RuntimeEnvConfig(...))``. Accepted; what
+    this version has needs no making.
+
+    Args:
+        setup_timeout_seconds: how long it may take, at least 1; -1: for ever.
+        eager_install: whether it is made before it is needed.
+        log_files: of other programs, to be kept.
+
+    Raises:
+        TypeError, ValueError: a value that cannot be.
+    """
+
+    def __init__(
+        self,
+        setup_timeout_seconds: int = 600,
+        eager_install: bool = True,
+        log_files: list[str] | None = None,
+    ) -> None:
+        if not isinstance(setup_timeout_seconds, int):
+            raise TypeError(
+                f"setup_timeout_seconds must be of type int, got: {type(setup_timeout_seconds)}"
+            )
+        if setup_timeout_seconds <= 0 and setup_timeout_seconds != -1:
+            raise ValueError(
+                "setup_timeout_seconds must be greater than zero or equal to -1, got: "
+                f"{setup_timeout_seconds}"
+            )
+        if not isinstance(eager_install, bool):
+            raise TypeError(f"eager_install must be a boolean. got {type(eager_install)}")
+        super().__init__(
+            setup_timeout_seconds=setup_timeout_seconds,
+            eager_install=eager_install,
+            log_files=list(log_files or ()),
+        )
 
 
 def check(runtime_env: Any) -> None:

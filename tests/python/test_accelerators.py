@@ -14,7 +14,7 @@ from skyray import _machine
 
 @pytest.fixture(scope="module", autouse=True)
 def _gpus() -> Iterator[None]:
-    with skyray.init(num_cpus=4, num_gpus=2):
+    with skyray.init(num_cpus=4, num_gpus=2, resources={"accelerator_type:H200": 1}):
         yield
 
 
@@ -30,6 +30,28 @@ def test_task_sees_what_it_was_granted() -> None:
     ids, variable = skyray.get(visible.options(num_gpus=2).remote())
     assert sorted(ids) == ["0", "1"]
     assert variable == ",".join(ids)
+
+
+def test_a_kind_of_accelerator_is_a_place_to_run() -> None:
+    @skyray.remote
+    def granted() -> dict[str, float]:
+        return skyray.get_runtime_context().get_assigned_resources()
+
+    wanted = granted.options(num_cpus=0, accelerator_type="H200", memory=1000)
+    assert skyray.get(wanted.remote()) == {"accelerator_type:H200": 0.001, "memory": 1000}
+    total = skyray.cluster_resources()["memory"]
+
+    @skyray.remote(memory=total)
+    class All:
+        def held(self) -> dict[str, float]:
+            return skyray.get_runtime_context().get_assigned_resources()
+
+    actor = All.remote()
+    assert skyray.get(actor.held.remote()) == {"memory": total}
+    ref = wanted.remote()
+    assert skyray.wait([ref], timeout=0.5) == ([], [ref]), "nothing is left"
+    skyray.kill(actor)
+    skyray.get(ref)
 
 
 def test_task_without_a_gpu_sees_none() -> None:

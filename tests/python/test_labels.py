@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,19 @@ def test_node_id_is_a_label() -> None:
         assert node["Labels"]["ray.io/node-id"] == node["NodeID"]
         selector = {"ray.io/node-id": node["NodeID"]}
         assert zone_of(label_selector=selector) == node["Labels"]["zone"]
+
+
+def test_environments_are_the_same_on_every_node() -> None:
+    @skyray.remote(num_cpus=0)
+    def there() -> tuple[str, str]:
+        labels = skyray.get_runtime_context().get_node_labels()
+        return labels["zone"], os.environ["WHERE"]
+
+    for where in "abc":
+        task = there.options(
+            label_selector={"zone": where}, runtime_env={"env_vars": {"WHERE": f"in {where}"}}
+        )
+        assert skyray.get(task.remote()) == (where, f"in {where}")
 
 
 def test_fallbacks_are_tried_in_order() -> None:

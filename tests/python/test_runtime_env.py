@@ -13,7 +13,7 @@ import pytest
 import skyray
 from skyray._worker_env import expand_into
 from skyray.exceptions import RuntimeEnvSetupError
-from skyray.runtime_env import RuntimeEnv, merge
+from skyray.runtime_env import RuntimeEnv, RuntimeEnvConfig, merge
 
 NAMES = ("A", "B", "C", "D")
 
@@ -193,6 +193,15 @@ def test_what_cannot_be_is_refused_where_it_is_written(
     if isinstance(env, dict):
         with pytest.raises(error, match=said):
             RuntimeEnv(**env)
+
+
+def test_config_is_accepted_and_has_no_effect() -> None:
+    env = RuntimeEnv(env_vars={"C": "1"}, config=RuntimeEnvConfig(setup_timeout_seconds=5))
+    assert skyray.get(see.options(runtime_env=env).remote())["C"] == "1"
+    with pytest.raises(ValueError, match="greater than zero or equal to -1, got: 0"):
+        RuntimeEnvConfig(setup_timeout_seconds=0)
+    with pytest.raises(TypeError, match="must be of type int"):
+        RuntimeEnvConfig(setup_timeout_seconds="1")  # type: ignore[arg-type]
 
 
 def test_context_shows_the_jobs_environment_at_the_driver() -> None:

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <thread>
 
@@ -22,6 +23,7 @@ class CoreWorkerExplainTest : public CoreWorkerTest {
     options.raylet_socket = raylet.socket_path();
     options.explain_after_ns = 1;
     options.on_notice = [this](const std::string& text, bool) { said_.set_value(text); };
+    options.interrupted = [this] { return interrupted_.load(); };
     // In the place of the fixture's, whose words are used.
     driver = std::move(*CoreWorker::Connect(std::move(options)));
     function = driver->InternFunction(FunctionId::FromRandom(), "f");
@@ -34,10 +36,14 @@ class CoreWorkerExplainTest : public CoreWorkerTest {
   }
 
   // Begins to wait, for as long as it takes.
-  void WaitFor(Object* object) {
-    waiting_ = std::thread([this, object] {
-      EXPECT_EQ(driver->WaitReady({&object, 1}, 1, Soon()), WaitResult::Done);
+  void WaitFor(Object* object, WaitResult expected = WaitResult::Done) {
+    waiting_ = std::thread([this, object, expected] {
+      EXPECT_EQ(driver->WaitReady({&object, 1}, 1, Soon()), expected);
     });
+  }
+  void Interrupt() {
+    interrupted_ = true;
+    waiting_.join();
   }
   void AnswerWhy(const std::string& text) {
     const auto asked = raylet.Await(Body::ExplainLease);
@@ -50,6 +56,7 @@ class CoreWorkerExplainTest : public CoreWorkerTest {
   std::unique_ptr<CoreWorker> worker = NewWorker();
 
  private:
+  std::atomic<bool> interrupted_ = false;
   std::promise<std::string> said_;
   std::thread waiting_;
 };
@@ -86,6 +93,13 @@ TEST_F(CoreWorkerExplainTest, ARunningTaskNeedsNoAnswerOfTheRaylets) {
   EXPECT_THAT(Said(), AllOf(HasSubstr("of f, which runs on the worker pid 4711"),
                             Not(HasSubstr("others"))));
   Reply(*worker, *call, "done");
+}
+
+TEST_F(CoreWorkerExplainTest, AnInterruptEndsTheWaitForTheExplanationToo) {
+  Object* object = Submit();
+  WaitFor(object, WaitResult::Interrupted);
+  raylet.Await(Body::ExplainLease);
+  Interrupt();
 }
 
 TEST_F(CoreWorkerExplainTest, AWaitWithAnEarlierDeadlineIsNotExplained) {

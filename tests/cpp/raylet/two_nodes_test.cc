@@ -155,5 +155,23 @@ TEST_F(TwoNodesTest, AnObjectNobodyHasCannotBeFetched) {
   EXPECT_EQ(fetched->error(), ErrorCode::ObjectLost);
 }
 
+TEST_F(TwoNodesTest, TheOtherNodeSaysWhyARequestWaitsThere) {
+  there.node_name = "far";
+  StartBoth();
+  const TestWorker first = LeaseThere();
+  RequestThere();
+  const TestWorker second = Worker();
+  ASSERT_EQ(In<wire::LeaseReply>(Take<wire::LeaseReply>(*driver)).result(),
+            wire::LeaseResult::Granted);
+  const uint64_t waiting = RequestThere();
+  driver->Send([&](Builder& builder) {
+    const auto node_id = PutBytes(builder, there.node_id.Binary());
+    return wire::CreateExplainLease(builder, waiting, node_id);
+  });
+  const ipc::Frame frame = Take<wire::LeaseExplanation>(*driver);
+  EXPECT_THAT(In<wire::LeaseExplanation>(frame).text()->str(),
+              HasSubstr("on node far it needs {oil: 1}; oil: 0 of 2 free, held by a task (2"));
+}
+
 }  // namespace
 }  // namespace skyray::raylet
