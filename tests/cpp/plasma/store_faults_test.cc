@@ -75,6 +75,13 @@ class StoreFaultsTest : public ::testing::Test {
     });
   }
 
+  // Another client's create: whether it had its room in the end.
+  std::future<bool> CreateElsewhere(uint64_t bytes) {
+    return std::async(std::launch::async, [this, bytes] {
+      return store.Connect()->Create(ObjectId::FromRandom(), Room(bytes, owner)).has_value();
+    });
+  }
+
   // A create waits for an hour: nothing here is served because time went by.
   RunningStore store{8 * kMegabyte, /*create_grace_ms=*/3600 * 1000};
   const WorkerId owner = WorkerId::FromRandom();
@@ -89,10 +96,7 @@ TEST_F(StoreFaultsTest, AClientThatEndsBetweenCreateAndSeal) {
   peer.Create(id, 6 * kMegabyte);
   ASSERT_NE(peer.Expect<fb::plasma::CreateReply>(), nullptr);
   // Another's create waits for the room.
-  auto waits = std::async(std::launch::async, [this] {
-    const auto client = store.Connect();
-    return client->Create(ObjectId::FromRandom(), Room(6 * kMegabyte, owner)).has_value();
-  });
+  auto waits = CreateElsewhere(6 * kMegabyte);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 1; }));
   peer.Leave();
   EXPECT_TRUE(waits.get());
@@ -116,10 +120,7 @@ TEST_F(StoreFaultsTest, AClientThatEndsWhileItHoldsAnObject) {
   peer.Get(object, 0);
   ASSERT_NE(peer.Expect<fb::plasma::GetReply>(), nullptr);
   ASSERT_TRUE(maker->Delete(std::vector<ObjectId>{object}).ok());
-  auto waits = std::async(std::launch::async, [this] {
-    const auto client = store.Connect();
-    return client->Create(ObjectId::FromRandom(), Room(6 * kMegabyte, owner)).has_value();
-  });
+  auto waits = CreateElsewhere(6 * kMegabyte);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 1; }));
   peer.Leave();
   EXPECT_TRUE(waits.get());
@@ -135,10 +136,7 @@ TEST_F(StoreFaultsTest, AClientThatEndsWhileItWaitsInAQueue) {
   creator.Create(ObjectId::FromRandom(), 7 * kMegabyte);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 1; }));
   // Behind the one that waits for more than there is room for.
-  auto waits = std::async(std::launch::async, [this] {
-    const auto client = store.Connect();
-    return client->Create(ObjectId::FromRandom(), Room(kMegabyte, owner)).has_value();
-  });
+  auto waits = CreateElsewhere(kMegabyte);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 2; }));
   getter.Leave();
   creator.Leave();
