@@ -7,7 +7,8 @@ Failures are raised as the exceptions that ``Hooks.error`` makes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextvars
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, ClassVar, Literal, TypedDict, overload, type_check_only
 
 from typing_extensions import Buffer, Self  # Only read by type checkers.
@@ -304,7 +305,8 @@ class ActorOptions(TypedDict, total=False):
     detached: bool
     get_if_exists: bool
     max_restarts: int
-    max_concurrency: int
+    is_async: bool
+    concurrency_groups: list[tuple[str, int]]  # (name, limit); the default one, "", first.
     placement_resources: dict[str, float]
     resources: dict[str, float]
     strategy: tuple[str, bytes, bool]
@@ -312,20 +314,19 @@ class ActorOptions(TypedDict, total=False):
     runtime_env: str
     handle: bytes  # Whatever get_named_actor() is to give back.
 
+class MethodOptions(TypedDict, total=False):
+    num_returns: int
+    concurrency_group: str
+    max_task_retries: int
+    retry_exceptions: bytes  # As TaskOptions'.
+
 class ActorCore:
     """One actor, seen from this process. Dropping the last one that came from
     ``create_actor`` (and whose ``shared`` was never called) ends a non-detached
     actor, after its queued calls."""
 
     def actor_id(self) -> bytes: ...
-    def method(
-        self,
-        name: str,
-        num_returns: int,
-        arity: _Arity,
-        max_task_retries: int = 0,
-        retry_exceptions: bytes = b"",
-    ) -> ActorMethodCall: ...
+    def method(self, name: str, options: MethodOptions, arity: _Arity) -> ActorMethodCall: ...
     def limit_pending(self, limit: int, /) -> None:
         """Sets max_pending_calls: a call beyond it raises
         ``Hooks.error(PendingCallsLimit)``. Negative: no limit."""
@@ -369,13 +370,43 @@ class TaskContext(TypedDict):
     gpu_ids: list[str]
     resources: dict[str, float]
     restarts: int
+    concurrency_groups: list[tuple[str, int]]
 
 def context() -> TaskContext: ...
 def current_task_name() -> str:
     """Cheap: what worker output is to be labelled with ("" before the first task)."""
 
-def run_worker() -> None:
-    """A worker's main thread: executes tasks until told to end. Returns then."""
+class Call:
+    """A call that an event loop runs: exactly one of its outcomes is to be told."""
+
+    def create(self) -> None:
+        """Makes the actor whose creation this is."""
+
+    def start(self) -> Coroutine[Any, Any, Any] | None:
+        """Runs it. None: it has been answered; else finish() or fail() is to follow."""
+
+    def finish(self, value: Any) -> None: ...
+    def fail(self, error: BaseException) -> None:
+        """Raises SystemExit if that is what ``error`` is."""
+
+def run_worker() -> Call | list[tuple[str, int]] | None:
+    """A worker's main thread: executes tasks until told to end. Returns then; or it
+    has become an async actor (the Call is its creation, still to be run) or a threaded
+    one (its groups and their limits)."""
+
+def run_calls(group: int, spawn: Callable[[], None]) -> None:
+    """Executes that group's calls on this thread until the end. ``spawn`` is called
+    when no other thread waits for the next one."""
+
+def await_exit() -> None: ...
+def request_exit(reason: str) -> None: ...
+def take_call() -> Call | None: ...
+def await_work(timeout: float | None) -> int:
+    """Waits for calls that may start (1), the descriptor being readable (2), the end
+    (4), or the time; any of them together. ``timeout`` 0 does not look at the descriptor."""
+
+def watch(descriptor: int, variable: contextvars.ContextVar[Call]) -> None:
+    """Once, before await_work: an epoll's descriptor, and where a coroutine finds its Call."""
 
 def exit_actor() -> None:
     """Inside an actor's method: the process ends after the present call has been

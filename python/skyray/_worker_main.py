@@ -32,7 +32,7 @@ def main(order: dict[str, Any]) -> int:
         runtime_env=runtime_env_of(order),
     )
     try:
-        _core.run_worker()
+        _run()
         # What the user's code registered; threads of theirs are not waited for.
         atexit._run_exitfuncs()
     except SystemExit as request:
@@ -40,6 +40,18 @@ def main(order: dict[str, Any]) -> int:
     finally:
         _core.disconnect()
     return 0
+
+
+def _run() -> None:
+    became = _core.run_worker()
+    if became is None:
+        return
+    from . import _concurrency  # asyncio is a third of a plain worker's memory.
+
+    if isinstance(became, list):
+        _concurrency.run_threaded_actor(became)
+    else:
+        _concurrency.run_async_actor(became)
 
 
 def _exit_code(request: SystemExit) -> int:

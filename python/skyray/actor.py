@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import pickle
-from typing import Any, Callable, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar, cast
 
 from . import _core
 from ._arity import Parameters, arity_of, parameters_of
@@ -35,6 +35,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Answered by every actor, whatever its class.
 _BUILT_IN = ("__ray_ready__", "__ray_call__", "__ray_terminate__")
 _METHOD_OPTIONS = "__skyray_method_options__"
+# Calls of an async actor that run at once unless the user says otherwise.
+_ASYNC_CONCURRENCY = 1000
 
 
 class ActorClassInheritanceException(TypeError):
@@ -64,6 +66,13 @@ def method(*args: Any, **options: Any) -> Callable[[F], F]:
     return annotate
 
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    # What it takes, and its options.
+    _MethodDescription = tuple[Parameters, _core.MethodOptions]
+
+
 class ActorMethod:
     """One method of one actor.
 
@@ -73,23 +82,22 @@ class ActorMethod:
             One caller's calls run in the order in which it makes them.
     """
 
-    __slots__ = ("_core", "_max_task_retries", "_name", "_num_returns", "_parameters", "remote")
+    __slots__ = ("_core", "_description", "_groups", "_name", "remote")
 
     def __init__(
         self,
         core: _core.ActorCore,
         name: str,
-        num_returns: int,
-        parameters: Parameters,
-        max_task_retries: int = 0,
+        description: _MethodDescription,
+        groups: Collection[str],
     ) -> None:
         self._core = core
         self._name = name
-        self._num_returns = num_returns
-        self._parameters = parameters
-        self._max_task_retries = max_task_retries
+        self._description = description
+        self._groups = groups
+        parameters, options = description
         # Straight into the extension: no Python code runs when it is called.
-        self.remote = core.method(name, num_returns, arity_of(parameters), max_task_retries).remote
+        self.remote = core.method(name, options, arity_of(parameters)).remote
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -101,16 +109,16 @@ class ActorMethod:
         """The same method with other options.
 
         Raises:
-            ValueError, TypeError, NotImplementedError: as :func:`method`.
+            ValueError, TypeError, NotImplementedError: as :func:`method`; ValueError, too,
+                for a concurrency group that the actor does not have.
         """
         validate_options(METHOD, options, in_options=True)
-        num_returns = options.get("num_returns")
-        if num_returns is None:
-            num_returns = self._num_returns
-        max_task_retries = options.get("max_task_retries")
-        if max_task_retries is None:
-            max_task_retries = self._max_task_retries
-        return ActorMethod(self._core, self._name, num_returns, self._parameters, max_task_retries)
+        parameters, own = self._description
+        given = {name: value for name, value in options.items() if value is not None}
+        if "concurrency_group" in given:
+            _check_group(given["concurrency_group"], self._groups, self._name)
+        merged: _core.MethodOptions = {**own, **_core_options(given)}
+        return ActorMethod(self._core, self._name, (parameters, merged), self._groups)
 
 
 class ActorHandle:
@@ -137,10 +145,10 @@ class ActorHandle:
                 f"'ActorHandle' object has no attribute '{name}': "
                 f"{self._description['class_name']} has no such method"
             )
-        returns, parameters, max_task_retries = known
-        if max_task_retries is None:
-            max_task_retries = self._description.get("max_task_retries", 0)
-        bound = ActorMethod(self._core, name, returns, parameters, max_task_retries)
+        parameters, options = known
+        defaults: _core.MethodOptions = self._description["method_defaults"]
+        merged: _core.MethodOptions = {**defaults, **options}
+        bound = ActorMethod(self._core, name, (parameters, merged), self._description["groups"])
         self.__dict__[name] = bound
         return bound
 
@@ -193,32 +201,37 @@ def own_handle() -> ActorHandle:
     cls = ensure_connected().hooks.actor_class
     if cls is None:
         raise RuntimeError("This method is only available in an actor.")
-    return ActorHandle(_core.actor_from_id(_core.context()["actor_id"]), _describe(cls))
+    groups = [name for name, _ in _core.context()["concurrency_groups"]]
+    description = _describe(cls, groups)
+    return ActorHandle(_core.actor_from_id(_core.context()["actor_id"]), description)
 
 
 class _Blueprint:
     """What all actors of a class have in common, worked out when the first one is made.
 
+    Args:
+        groups: its concurrency groups, checked, and how many calls of each run at once.
+
     Attributes:
         code: of the class.
     """
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: type, groups: dict[str, int]) -> None:
         self.code = Code(cls, cls.__name__)
+        self._groups = groups
 
     @functools.cached_property
     def description(self) -> dict[str, Any]:
         """For handles.
 
         Raises:
-            NotImplementedError: the class has methods that this version cannot run.
+            ValueError: a method is to run in a group that there is not.
         """
-        if _is_async(self.code.code):
-            raise NotImplementedError(
-                f"{self.code.code.__name__} has async methods: this version of skyray has no async "
-                "actors yet. Make them plain methods."
-            )
-        return _describe(self.code.code)
+        return _describe(self.code.code, self._groups)
+
+    @functools.cached_property
+    def is_async(self) -> bool:
+        return _is_async(self.code.code)
 
     @functools.cached_property
     def pickled(self) -> bytes:
@@ -230,6 +243,12 @@ class _Blueprint:
         init = getattr(self.code.code, "__init__", None)
         bind, _, _ = arity_of(parameters_of(init, bound=True))
         return bind
+
+    def concurrency(self, max_concurrency: int | None) -> list[tuple[str, int]]:
+        """How many calls of each group run at once; of the default one, "", first."""
+        if max_concurrency is None:
+            max_concurrency = _ASYNC_CONCURRENCY if self.is_async else 1
+        return [("", max_concurrency), *self._groups.items()]
 
 
 class ActorClass:
@@ -245,7 +264,7 @@ class ActorClass:
         self, cls: type, options: dict[str, Any], blueprint: _Blueprint | None = None
     ) -> None:
         self._cls = cls
-        self._blueprint = blueprint or _Blueprint(cls)
+        self._blueprint = blueprint or _Blueprint(cls, options.get("concurrency_groups") or {})
         self._options = options
         self.__doc__ = cls.__doc__
         self.__name__ = cls.__name__
@@ -306,7 +325,8 @@ class ActorClass:
             "detached": options.get("lifetime") == "detached",
             "get_if_exists": bool(options.get("get_if_exists")),
             "max_restarts": value_of(ACTOR, options, "max_restarts"),
-            "max_concurrency": 1,
+            "is_async": blueprint.is_async,
+            "concurrency_groups": blueprint.concurrency(options.get("max_concurrency")),
             "placement_resources": placement,
             "resources": resources,
             "strategy": scheduling_of(options),
@@ -321,32 +341,56 @@ class ActorClass:
     def _described(self) -> tuple[bytes, dict[str, Any]]:
         """What handles know: pickled, and as it is."""
         blueprint = self._blueprint
-        given = {
-            name: value_of(ACTOR, self._options, name)
-            for name in ("max_task_retries", "max_pending_calls")
-            if self._options.get(name) is not None
-        }
+        given: dict[str, Any] = {}
+        if self._options.get("max_task_retries") is not None:
+            given["method_defaults"] = _core_options(self._options)
+        if self._options.get("max_pending_calls") is not None:
+            given["max_pending_calls"] = self._options["max_pending_calls"]
         if not given:
             return blueprint.pickled, blueprint.description
         description = {**blueprint.description, **given}
         return pickle.dumps(description, protocol=5), description
 
 
-def _describe(cls: type) -> dict[str, Any]:
-    """What a handle has to know of a class: its methods, with what they return and take."""
+def _describe(cls: type, groups: Collection[str]) -> dict[str, Any]:
+    """What a handle has to know of a class: its concurrency groups, and its methods.
+
+    Raises:
+        ValueError: a method is to run in a group that there is not.
+    """
     import inspect
 
-    found: dict[str, tuple[int, Parameters, int | None]]
-    found = dict.fromkeys(_BUILT_IN, (1, None, None))
+    found: dict[str, _MethodDescription] = {name: (None, {}) for name in _BUILT_IN}
     for name, member in inspect.getmembers(cls, inspect.isroutine):
         if inspect.isfunction(member) or inspect.ismethod(member):
             options = getattr(member, _METHOD_OPTIONS, {})
-            returns = options.get("num_returns")
+            _check_group(options.get("concurrency_group") or "", groups, name)
             bound = not isinstance(inspect.getattr_static(cls, name), staticmethod)
             parameters = parameters_of(member, bound=bound)
-            retries = options.get("max_task_retries")
-            found[name] = (1 if returns is None else returns, parameters, retries)
-    return {"class_name": cls.__name__, "module": cls.__module__, "methods": found}
+            found[name] = (parameters, _core_options(options))
+    return {
+        "class_name": cls.__name__,
+        "module": cls.__module__,
+        "methods": found,
+        "method_defaults": {},
+        "groups": sorted(groups),
+    }
+
+
+def _core_options(options: dict[str, Any]) -> _core.MethodOptions:
+    """Of a method's options, those that the core knows."""
+    known = ("num_returns", "concurrency_group", "max_task_retries")
+    chosen = {name: options[name] for name in known if options.get(name) is not None}
+    return cast("_core.MethodOptions", chosen)
+
+
+def _check_group(group: str, groups: Collection[str], name: str) -> None:
+    if group and group not in groups:
+        known = ", ".join(sorted(groups)) or "none"
+        raise ValueError(
+            f"The concurrency group {group!r} of method '{name}' is not defined: the actor class "
+            f"has {known}. Name it in @skyray.remote(concurrency_groups={{{group!r}: 1}})."
+        )
 
 
 def _is_async(cls: type) -> bool:

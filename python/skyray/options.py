@@ -16,6 +16,8 @@ TASK, ACTOR, METHOD = "remote functions", "actors", "actor methods"
 # What a resource's amount may be a multiple of.
 GRANULARITY = 0.0001
 AMOUNT_MAX = 1e14
+# Calls of an actor, or of one of its concurrency groups, that run at once.
+CONCURRENCY_MAX = 1_000_000
 # Resources that more than one of can only be had whole.
 UNIT_RESOURCES = ("GPU",)
 
@@ -124,6 +126,28 @@ def _count(name: str, infinite: bool) -> Callable[[Any], str | None]:
     return check
 
 
+def _max_concurrency(value: int) -> str | None:
+    if 1 <= value <= CONCURRENCY_MAX:
+        return None
+    return f"max_concurrency must be between 1 and {CONCURRENCY_MAX}, got {value}."
+
+
+def _concurrency_groups(value: dict[Any, Any]) -> str | None:
+    for name, limit in value.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"The name of a concurrency group must be a str, but received {name!r}")
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(
+                f"The limit of concurrency group {name!r} must be an int, but received {limit!r}"
+            )
+        if not 1 <= limit <= CONCURRENCY_MAX:
+            return (
+                f"The limit of concurrency group {name!r} must be between 1 and "
+                f"{CONCURRENCY_MAX}, got {limit}."
+            )
+    return None
+
+
 def _num_returns(value: Any) -> str | None:
     if value in ("streaming", "dynamic"):
         raise NotImplementedError(
@@ -229,7 +253,7 @@ OPTIONS: list[tuple[str, Option]] = [
             check=_count("max_task_retries", True),
         ),
     ),
-    ("max_concurrency", _later(ACTOR, types=_OptionalInt, default=1)),
+    ("max_concurrency", Option(ACTOR, types=_OptionalInt, check=_max_concurrency)),
     ("lifetime", Option(ACTOR, types=_OptionalStr, check=_lifetime)),
     ("namespace", Option(ACTOR, types=_OptionalStr, check=_not_empty("Actor namespace"))),
     ("get_if_exists", Option(ACTOR, types=bool, default=False)),
@@ -242,8 +266,11 @@ OPTIONS: list[tuple[str, Option]] = [
         "max_pending_calls",
         Option(ACTOR, types=_OptionalInt, default=-1, check=_count("max_pending_calls", True)),
     ),
-    ("concurrency_groups", Option(ACTOR, types=None, only_default=True, in_options=False)),
-    ("concurrency_group", _later(METHOD, types=_OptionalStr)),
+    (
+        "concurrency_groups",
+        Option(ACTOR, types=_OptionalDict, check=_concurrency_groups, in_options=False),
+    ),
+    ("concurrency_group", Option(METHOD, types=_OptionalStr)),
     (
         "max_task_retries",
         Option(METHOD, types=_OptionalInt, check=_count("max_task_retries", True)),

@@ -252,15 +252,6 @@ def test_arguments_that_do_not_fit_are_refused_at_the_call() -> None:
     assert skyray.get(counter.increment.remote(by=2)) == 2
 
 
-def test_async_actor_is_refused_until_there_are_event_loops() -> None:
-    @skyray.remote
-    class Later:
-        async def method(self) -> None: ...
-
-    with pytest.raises(NotImplementedError, match="Later has async methods"):
-        Later.remote()
-
-
 def test_handle_is_a_value() -> None:
     counter = Counter.remote()
     again = pickle.loads(pickle.dumps(counter))

@@ -76,8 +76,6 @@ def test_what_is_not_there_yet_is_refused_not_ignored() -> None:
         check(runtime_env={"pip": ["x"]})
     with pytest.raises(NotImplementedError, match="streaming"):
         check(num_returns="streaming")
-    with pytest.raises(NotImplementedError, match="concurrency_group"):
-        check(METHOD, concurrency_group="io")
 
 
 @pytest.mark.parametrize("scope", [TASK, ACTOR, METHOD])

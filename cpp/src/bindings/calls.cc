@@ -187,28 +187,23 @@ PyObject* ActorCoreLimitPending(PyObject* self, PyObject* limit) {
 PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   auto* core = reinterpret_cast<ActorCore*>(self);
   const char* name;
-  int returns;
+  uint16_t returns;
   Arity arity;
   core_worker::MethodOptions options;
-  const char* retry_exceptions = nullptr;
-  Py_ssize_t retry_bytes = 0;
-  if (!PyArg_ParseTuple(args, "si(Onn)|iy#", &name, &returns, &arity.bind, &arity.min, &arity.max,
-                        &options.max_retries, &retry_exceptions, &retry_bytes)) {
+  PyObject* described;
+  if (!PyArg_ParseTuple(args, "sO!(Onn)", &name, &PyDict_Type, &described, &arity.bind, &arity.min,
+                        &arity.max) ||
+      !ReadMethodOptions(described, returns, options)) {
     return nullptr;
   }
-  options.retry_exceptions.assign(retry_exceptions, static_cast<size_t>(retry_bytes));
   CoreWorker* worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
-  if (returns < 0 || returns > UINT16_MAX) {
-    PyErr_Format(PyExc_ValueError, "num_returns=%d is not in 0..%d", returns, UINT16_MAX);
-    return nullptr;
-  }
   PyObject* made = method_call_type.tp_alloc(&method_call_type, 0);
   if (made == nullptr) return nullptr;
   auto* call = reinterpret_cast<MethodCall*>(made);
   call->core = reinterpret_cast<ActorCore*>(Py_NewRef(self));
   call->method = worker->InternMethod(core->actor, name, options);
-  call->returns = static_cast<uint16_t>(returns);
+  call->returns = returns;
   call->arity = arity;
   Py_INCREF(arity.bind);
   return made;
@@ -356,8 +351,7 @@ PyMethodDef actor_core_methods[] = {
     {"actor_id", ActorCoreId, METH_NOARGS, "The 16 bytes of the id."},
     {"shared", ActorCoreShared, METH_NOARGS, "The handle is being pickled."},
     {"limit_pending", ActorCoreLimitPending, METH_O, "Sets max_pending_calls."},
-    {"method", ActorCoreMethod, METH_VARARGS,
-     "method(name, num_returns, arity, max_task_retries=0, retry_exceptions=b''): to be called."},
+    {"method", ActorCoreMethod, METH_VARARGS, "method(name, options, arity): to be called."},
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef method_call_methods[] = {
     {"remote", AsFunction(MethodCallRemote), METH_FASTCALL | METH_KEYWORDS,

@@ -1,293 +1,126 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/executor.h"
 
-#include <chrono>
-#include <unordered_map>
-
-#include "bindings/arguments.h"
+#include "bindings/execution.h"
 #include "bindings/options.h"
-#include "bindings/serialization.h"
 #include "bindings/session.h"
-#include "core_worker/frames_out.h"
 
 namespace skyray::bindings {
 namespace {
 
-namespace fbr = fb::raylet;
 using core_worker::CoreWorker;
 using core_worker::IncomingCall;
-using core_worker::PayloadFormat;
-using core_worker::PayloadParts;
 
-constexpr uint32_t kFunctionWaitMs = 60'000;
+PyTypeObject call_type{};  // Filled in and made ready below.
 
-// What the main thread is doing, and what it has loaded for it.
-struct Execution {
-  std::unordered_map<FunctionId, PyObject*> functions;
-  PyObject* actor = nullptr;  // The instance, in an actor's process.
-  std::unordered_map<std::string, PyObject*> methods;
-  ActorId actor_id;
-  uint32_t restarts = 0;
-  std::string task_name;
-  std::vector<std::string> gpu_ids;
-  bool accelerators_set = false;
-  std::shared_ptr<const core_worker::BoundLease> lease;
-  bool exiting = false;  // exit_actor() was called by what runs now.
+// A call in an event loop's hands, which may be answered long after it was taken.
+struct CallObject {
+  PyObject_HEAD IncomingCall* call;  // Null: it has been answered.
+  RunningCall running;
 };
 
-Execution& TheExecution() {
-  static Execution execution;
-  return execution;
+PyObject* NewCall(std::unique_ptr<IncomingCall> call) {
+  PyObject* self = call_type.tp_alloc(&call_type, 0);
+  if (self == nullptr) return nullptr;
+  auto* object = reinterpret_cast<CallObject*>(self);
+  object->running = RunningCall{call.get()};
+  object->call = call.release();
+  return self;
 }
 
-uint32_t MicrosSince(std::chrono::steady_clock::time_point start) {
-  const auto passed = std::chrono::steady_clock::now() - start;
-  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(passed).count();
-  return static_cast<uint32_t>(std::min<int64_t>(us, UINT32_MAX));
+RunningCall* RunningOf(PyObject* value) {
+  auto* object = reinterpret_cast<CallObject*>(value);
+  return Py_IS_TYPE(value, &call_type) && object->call != nullptr ? &object->running : nullptr;
 }
 
-// The exported function or class: a new reference.
-PyObject* LoadFunction(CoreWorker& worker, const FunctionId& id) {
-  auto& functions = TheExecution().functions;
-  if (const auto it = functions.find(id); it != functions.end()) return it->second;
-  auto reply = [&] {
-    const ReleaseGil released;
-    return worker.Request([&](core_worker::Builder& builder, fbr::Body& type) {
-      type = fbr::Body::Kv;
-      const auto space = builder.CreateString("fun");
-      const auto key = core_worker::PutId(builder, id);
-      return fbr::CreateKv(builder, fbr::KvOp::Get, space, key, 0, true, kFunctionWaitMs).Union();
-    });
+void CallDealloc(PyObject* self) {
+  delete reinterpret_cast<CallObject*>(self)->call;
+  Py_TYPE(self)->tp_free(self);
+}
+
+// False: an exception is set. The call is answered already, or there is no session.
+bool Begin(PyObject* self, CoreWorker*& worker) {
+  worker = RequireWorker();
+  if (worker == nullptr) return false;
+  if (reinterpret_cast<CallObject*>(self)->call != nullptr) return true;
+  PyErr_SetString(PyExc_RuntimeError, "this call has been answered already");
+  return false;
+}
+
+void End(PyObject* self) {
+  delete std::exchange(reinterpret_cast<CallObject*>(self)->call, nullptr);
+}
+
+PyObject* Answer(PyObject* self, CoreWorker& worker, PyObject* result) {
+  const bool goes_on = AnswerCall(worker, reinterpret_cast<CallObject*>(self)->running, result);
+  End(self);
+  if (!goes_on) return nullptr;
+  Py_RETURN_NONE;
+}
+
+// True: it was the request to end, and has been dealt with.
+bool Terminate(CoreWorker& worker, IncomingCall& call) {
+  if (call.method != "__ray_terminate__") return false;
+  // Who asked for a result learns of the end from the actor's death.
+  if (call.call.header.returns == 0) {
+    worker.Reply(call, 0, {});
+  } else {
+    worker.Abandon(call);
+  }
+  worker.RequestExit("all its handles went out of scope, or it was told to terminate",
+                     /*after_queued=*/true);
+  return true;
+}
+
+PyObject* CallCreate(PyObject* self, PyObject*) {
+  CoreWorker* worker;
+  if (!Begin(self, worker)) return nullptr;
+  const bool goes_on = CreateActor(*worker, *reinterpret_cast<CallObject*>(self)->call);
+  End(self);
+  if (!goes_on) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* CallStart(PyObject* self, PyObject*) {
+  CoreWorker* worker;
+  if (!Begin(self, worker)) return nullptr;
+  auto* object = reinterpret_cast<CallObject*>(self);
+  if (Terminate(*worker, *object->call)) {
+    End(self);
+    Py_RETURN_NONE;
+  }
+  const PyRef result = [&] {
+    const CallScope scope(object->running);
+    return PyRef(RunCall(*worker, object->running));
   }();
-  if (!reply) return RaiseStatus(reply.error());
-  const auto* found = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_KvReply();
-  if (found == nullptr || !found->found() || found->value() == nullptr) {
-    return RaiseStatus(
-        Status(ErrorCode::NotFound, "the code of function " + id.Hex() +
-                                        " was not exported within a minute; is its driver alive?"));
-  }
-  PyObject* function = PyObject_CallFunction(TheSession().hooks.load_function, "y#",
-                                             reinterpret_cast<const char*>(found->value()->data()),
-                                             static_cast<Py_ssize_t>(found->value()->size()));
-  if (function != nullptr) functions.emplace(id, function);
-  return function;
+  if (result && PyCoro_CheckExact(result.get())) return Py_NewRef(result.get());
+  return Answer(self, *worker, result.get());
 }
 
-bool SetAccelerators(const std::vector<std::string>& gpu_ids) {
-  Execution& execution = TheExecution();
-  if (execution.accelerators_set && execution.gpu_ids == gpu_ids) return true;
-  const PyRef list(PyList_New(0));
-  if (!list) return false;
-  for (const std::string& id : gpu_ids) {
-    const PyRef text(PyUnicode_FromStringAndSize(id.data(), static_cast<Py_ssize_t>(id.size())));
-    if (!text || PyList_Append(list.get(), text.get()) < 0) return false;
-  }
-  const PyRef done(PyObject_CallOneArg(TheSession().hooks.set_accelerators, list.get()));
-  if (!done) return false;
-  execution.gpu_ids = gpu_ids;
-  execution.accelerators_set = true;
-  return true;
+PyObject* CallFinish(PyObject* self, PyObject* result) {
+  CoreWorker* worker;
+  return Begin(self, worker) ? Answer(self, *worker, result) : nullptr;
 }
 
-// The exception that is set, as the bytes of a TaskError. An exception that
-// cannot even be described is described by its type.
-std::string TakeTaskError(const std::string& name) {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-  const PyRef owned_type(type), owned_value(value), owned_traceback(traceback);
-  const PyRef bytes(PyObject_CallFunction(TheSession().hooks.task_error, "Os#", value, name.data(),
-                                          static_cast<Py_ssize_t>(name.size())));
-  if (bytes && PyBytes_Check(bytes.get())) {
-    return {PyBytes_AS_STRING(bytes.get()), static_cast<size_t>(PyBytes_GET_SIZE(bytes.get()))};
-  }
-  PyErr_Print();
-  return {};
-}
-
-void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us) {
-  const std::string error = TakeTaskError(call.name);
-  const ReleaseGil released;
-  if (error.empty()) {
-    const auto value = core_worker::MakeErrorValue(
-        ErrorCode::TaskFailed, call.name +
-                                   " raised an exception that could not be pickled; see "
-                                   "the worker's log for it");
-    const auto view = core_worker::PayloadView::Parse(value->span());
-    worker.ReplyError(call, execute_us,
-                      {view->format,
-                       {reinterpret_cast<const char*>(view->inband.data()), view->inband.size()},
-                       {}});
-    return;
-  }
-  worker.ReplyError(call, execute_us, {PayloadFormat::TaskError, error, {}});
-}
-
-bool SerializeReturn(PyObject* value, std::vector<Serialized>& out) {
-  Serialized serialized;
-  if (!serialized.From(value)) return false;
-  out.push_back(std::move(serialized));
-  return true;
-}
-
-bool SerializeReturns(const IncomingCall& call, PyObject* result, std::vector<Serialized>& out) {
-  const uint16_t asked = call.call.header.returns;
-  if (asked == 0) return true;
-  if (asked == 1) return SerializeReturn(result, out);
-  const PyRef sequence(
-      PySequence_Fast(result, ("num_returns=" + std::to_string(asked) + ", but " + call.name +
-                               " returned something that is not a sequence")
-                                  .c_str()));
-  if (!sequence) return false;
-  const Py_ssize_t got = PySequence_Fast_GET_SIZE(sequence.get());
-  if (got != asked) {
-    PyErr_Format(PyExc_ValueError, "Task returned %zd objects, but num_returns=%d.", got,
-                 static_cast<int>(asked));
-    return false;
-  }
-  for (Py_ssize_t i = 0; i < got; ++i) {
-    if (!SerializeReturn(PySequence_Fast_GET_ITEM(sequence.get(), i), out)) return false;
-  }
-  return true;
-}
-
-void ReplyResult(CoreWorker& worker, IncomingCall& call, PyObject* result,
-                 std::chrono::steady_clock::time_point start) {
-  std::vector<Serialized> serialized;
-  if (!SerializeReturns(call, result, serialized)) {
-    return ReplyException(worker, call, MicrosSince(start));
-  }
-  std::vector<core_worker::TaskReturn> returns;
-  bool large = false;
-  for (Serialized& one : serialized) {
-    returns.push_back({one.Parts(), one.TakeContained()});
-    large = large || returns.back().parts.Bytes() > core_worker::kInProcessBytesMax;
-  }
-  // A small reply is a few memory copies: not worth letting go of the GIL.
-  const uint32_t execute_us = MicrosSince(start);
-  if (!large) return worker.Reply(call, execute_us, std::move(returns));
-  const ReleaseGil released;
-  worker.Reply(call, execute_us, std::move(returns));
-}
-
-// The callable of an actor's call: a new reference.
-PyObject* FindMethod(const std::string& name) {
-  Execution& execution = TheExecution();
-  if (const auto it = execution.methods.find(name); it != execution.methods.end()) {
-    return Py_NewRef(it->second);
-  }
-  PyObject* method = PyObject_GetAttrString(execution.actor, name.c_str());
-  if (method != nullptr) execution.methods.emplace(name, Py_NewRef(method));
-  return method;
-}
-
-// The built-in methods every actor has. Null without an exception: not one.
-PyObject* CallBuiltin(const std::string& name, PyObject* args) {
-  if (name == "__ray_ready__") Py_RETURN_TRUE;
-  if (name != "__ray_call__") return nullptr;
-  const Py_ssize_t count = PyTuple_GET_SIZE(args);
-  if (count < 1) {
-    PyErr_SetString(PyExc_TypeError, "__ray_call__ takes a function, called with the instance");
+PyObject* CallFail(PyObject* self, PyObject* error) {
+  CoreWorker* worker;
+  if (!Begin(self, worker)) return nullptr;
+  if (!PyExceptionInstance_Check(error)) {
+    PyErr_Format(PyExc_TypeError, "fail() takes an exception, got %R", error);
     return nullptr;
   }
-  const PyRef rest(PyTuple_GetSlice(args, 1, count));
-  const PyRef instance(PyTuple_Pack(1, TheExecution().actor));
-  const PyRef all(PySequence_Concat(instance.get(), rest.get()));
-  return all ? PyObject_Call(PyTuple_GET_ITEM(args, 0), all.get(), nullptr) : nullptr;
-}
-
-PyObject* Run(CoreWorker& worker, IncomingCall& call) {
-  PyObject *args, *kwargs;
-  if (!UnpackArguments(worker, call.call, &args, &kwargs)) return nullptr;
-  const PyRef owned_args(args), owned_kwargs(kwargs);
-  worker.ArgumentsRead();
-  if (call.method.empty()) {
-    PyObject* function = LoadFunction(worker, call.function_id);
-    return function == nullptr ? nullptr : PyObject_Call(function, args, kwargs);
-  }
-  if (TheExecution().actor == nullptr) {
-    PyErr_SetString(PyExc_RuntimeError, "a method was called on a worker that is not an actor");
-    return nullptr;
-  }
-  PyObject* result = CallBuiltin(call.method, args);
-  if (result != nullptr || PyErr_Occurred() != nullptr) return result;
-  const PyRef method(FindMethod(call.method));
-  return method ? PyObject_Call(method.get(), args, kwargs) : nullptr;
-}
-
-// False: an exception is set that ends the process.
-bool CreateActor(CoreWorker& worker, IncomingCall& call) {
-  Execution& execution = TheExecution();
-  execution.actor_id = call.actor_id;
-  execution.restarts = call.restarts;
-  execution.task_name = call.name;
-  worker.BeginTask(call);
-  PyRef instance;
-  execution.lease = call.lease;
-  if (SetAccelerators(call.lease->gpu_ids)) {
-    PyObject* cls = LoadFunction(worker, call.function_id);
-    PyObject *args, *kwargs;
-    if (cls != nullptr && UnpackArguments(worker, call.call, &args, &kwargs)) {
-      const PyRef owned_args(args), owned_kwargs(kwargs);
-      worker.ArgumentsRead();
-      instance = PyRef(PyObject_Call(cls, args, kwargs));
-    }
-  }
-  if (!instance && PyErr_ExceptionMatches(PyExc_SystemExit)) return false;
-  if (!instance) {
-    const std::string error = TakeTaskError(call.name + ".__init__");
-    const ReleaseGil released;
-    worker.ActorStarted(call, PayloadParts{PayloadFormat::TaskError, error, {}},
-                        "its __init__ raised");
-    worker.RequestExit("its __init__ raised");
-    return true;
-  }
-  execution.actor = instance.Release();
-  const ReleaseGil released;
-  worker.ActorStarted(call, std::nullopt, "");
-  return true;
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
+  return Answer(self, *worker, nullptr);
 }
 
 // False: an exception is set that ends the process.
 bool Execute(CoreWorker& worker, IncomingCall& call) {
-  Execution& execution = TheExecution();
-  if (!call.channel) return CreateActor(worker, call);
-  if (call.method == "__ray_terminate__") {
-    worker.BeginTask(call);
-    // Who asked for a result learns of the end from the actor's death.
-    if (call.call.header.returns == 0) worker.Reply(call, 0, {});
-    worker.RequestExit("all its handles went out of scope, or it was told to terminate");
-    return true;
-  }
-  worker.BeginTask(call);
-  const auto start = std::chrono::steady_clock::now();
-  if (call.method.empty()) {
-    execution.task_name = call.name;
-    execution.lease = worker.LeaseOf(call);
-    static const std::vector<std::string> kNoGpus;
-    if (!SetAccelerators(execution.lease ? execution.lease->gpu_ids : kNoGpus)) {
-      ReplyException(worker, call, 0);
-      return true;
-    }
-  }
-  const PyRef result(Run(worker, call));
-  if (execution.exiting) {
-    // exit_actor(): the caller learns of the end from the actor's death.
-    PyErr_Clear();
-    worker.RequestExit("exit_actor() was called");
-    return true;
-  }
-  if (result) {
-    ReplyResult(worker, call, result.get(), start);
-    return true;
-  }
-  if (PyErr_ExceptionMatches(PyExc_SystemExit)) return false;
-  ReplyException(worker, call, MicrosSince(start));
-  return true;
+  if (Terminate(worker, call)) return true;
+  RunningCall running{&call};
+  const CallScope scope(running);
+  const PyRef result(RunCall(worker, running));
+  return AnswerCall(worker, running, result.get());
 }
-
-}  // namespace
 
 PyObject* RunWorker(PyObject*, PyObject*) {
   CoreWorker* worker = RequireWorker();
@@ -298,47 +131,135 @@ PyObject* RunWorker(PyObject*, PyObject*) {
       const ReleaseGil released;
       call = worker->NextCall();
     }
+    if (!call) {
+      if (PyErr_Occurred() != nullptr) return nullptr;
+      Py_RETURN_NONE;
+    }
+    if (call->channel) {
+      if (!Execute(*worker, *call)) return nullptr;
+      continue;
+    }
+    if (call->concurrency.is_async) return NewCall(std::move(call));
+    if (!CreateActor(*worker, *call)) return nullptr;
+    if (!call->concurrency.IsSerial()) return ConcurrencyToList(call->concurrency);
+  }
+}
+
+PyObject* RunCalls(PyObject*, PyObject* args) {
+  CoreWorker* worker = RequireWorker();
+  Py_ssize_t group;
+  PyObject* spawn;
+  if (worker == nullptr || !PyArg_ParseTuple(args, "nO", &group, &spawn)) return nullptr;
+  for (;;) {
+    std::unique_ptr<IncomingCall> call;
+    bool alone = false;
+    {
+      const ReleaseGil released;
+      call = worker->NextCall(static_cast<size_t>(group), &alone);
+    }
     if (!call) Py_RETURN_NONE;
+    if (alone) {
+      const PyRef done(PyObject_CallNoArgs(spawn));
+      if (!done) PyErr_WriteUnraisable(spawn);
+    }
     if (!Execute(*worker, *call)) return nullptr;
   }
 }
 
-PyObject* ExitActor(PyObject*, PyObject*) {
-  if (TheExecution().actor == nullptr) {
-    PyErr_SetString(PyExc_TypeError, "exit_actor called on a non-actor worker.");
-    return nullptr;
+PyObject* AwaitExit(PyObject*, PyObject*) {
+  CoreWorker* worker = RequireWorker();
+  if (worker == nullptr) return nullptr;
+  {
+    const ReleaseGil released;
+    worker->AwaitExit();
   }
-  TheExecution().exiting = true;
+  if (PyErr_Occurred() != nullptr) return nullptr;
   Py_RETURN_NONE;
 }
 
-PyObject* CurrentTaskName(PyObject*, PyObject*) {
-  const std::string& name = TheExecution().task_name;
-  return PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
+PyObject* RequestExit(PyObject*, PyObject* reason) {
+  CoreWorker* worker = RequireWorker();
+  const char* text = PyUnicode_AsUTF8(reason);
+  if (worker == nullptr || text == nullptr) return nullptr;
+  worker->RequestExit(text);
+  Py_RETURN_NONE;
 }
 
-PyObject* Context(PyObject*, PyObject*) {
+PyObject* TakeCall(PyObject*, PyObject*) {
   CoreWorker* worker = RequireWorker();
   if (worker == nullptr) return nullptr;
-  const Execution& execution = TheExecution();
-  const core_worker::SessionInfo& session = worker->session();
-  const PyRef gpus(PyList_New(0));
-  for (const std::string& id : execution.gpu_ids) {
-    const PyRef text(PyUnicode_FromStringAndSize(id.data(), static_cast<Py_ssize_t>(id.size())));
-    if (!gpus || !text || PyList_Append(gpus.get(), text.get()) < 0) return nullptr;
+  auto call = worker->TakeCall();
+  if (!call) Py_RETURN_NONE;
+  return NewCall(std::move(call));
+}
+
+constexpr long kCalls = 1;
+constexpr long kDescriptors = 2;
+constexpr long kExit = 4;
+
+PyObject* AwaitWork(PyObject*, PyObject* timeout) {
+  CoreWorker* worker = RequireWorker();
+  if (worker == nullptr) return nullptr;
+  int64_t deadline = INT64_MAX;
+  if (timeout != Py_None) {
+    const double seconds = PyFloat_AsDouble(timeout);
+    if (PyErr_Occurred() != nullptr) return nullptr;
+    deadline = seconds <= 0 ? 0 : core_worker::NowNs() + static_cast<int64_t>(seconds * 1e9);
   }
-  const PyRef resources(
-      ResourcesToDict(execution.lease ? execution.lease->resources : ResourceSet()));
-  if (!resources) return nullptr;
-  const auto bytes = [](std::string_view binary) {
-    return PyBytes_FromStringAndSize(binary.data(), static_cast<Py_ssize_t>(binary.size()));
-  };
-  return Py_BuildValue(
-      "{sNsNsNsNsNsssOsOsI}", "job_id", bytes(session.job_id.Binary()), "node_id",
-      bytes(session.node_id.Binary()), "worker_id", bytes(session.worker_id.Binary()), "task_id",
-      bytes(worker->current_task().Binary()), "actor_id", bytes(execution.actor_id.Binary()),
-      "task_name", execution.task_name.c_str(), "gpu_ids", gpus.get(), "resources", resources.get(),
-      "restarts", execution.restarts);
+  core_worker::Work work;
+  if (deadline == 0) {
+    work = worker->AwaitWork(0);
+  } else {
+    const ReleaseGil released;
+    work = worker->AwaitWork(deadline);
+  }
+  if (work.interrupted && PyErr_Occurred() != nullptr) return nullptr;
+  return PyLong_FromLong((work.calls ? kCalls : 0) | (work.descriptors ? kDescriptors : 0) |
+                         (work.exit ? kExit : 0));
+}
+
+PyObject* Watch(PyObject*, PyObject* args) {
+  CoreWorker* worker = RequireWorker();
+  int descriptor;
+  PyObject* variable;
+  if (worker == nullptr || !PyArg_ParseTuple(args, "iO", &descriptor, &variable)) return nullptr;
+  worker->Watch(descriptor);
+  SetCallVariable(variable, RunningOf);
+  Py_RETURN_NONE;
+}
+
+PyMethodDef call_methods[] = {
+    {"create", CallCreate, METH_NOARGS, "Makes the actor whose creation this is."},
+    {"start", CallStart, METH_NOARGS, "Runs it; a coroutine that is left to be awaited, or None."},
+    {"finish", CallFinish, METH_O, "The coroutine has returned this."},
+    {"fail", CallFail, METH_O, "The coroutine has raised this."},
+    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef functions[] = {
+    {"run_worker", RunWorker, METH_NOARGS, "A worker's main loop."},
+    {"run_calls", RunCalls, METH_VARARGS, "run_calls(group, spawn): a thread's loop."},
+    {"await_exit", AwaitExit, METH_NOARGS, "Waits until the process is to end."},
+    {"request_exit", RequestExit, METH_O, "The process is to end when what runs has ended."},
+    {"take_call", TakeCall, METH_NOARGS, "The next Call, or None."},
+    {"await_work", AwaitWork, METH_O, "await_work(timeout): 1 calls | 2 descriptors | 4 exit."},
+    {"watch", Watch, METH_VARARGS, "watch(descriptor, variable): before await_work."},
+    {"exit_actor", ExitActor, METH_NOARGS, "Ends the actor after the present call."},
+    {"context", Context, METH_NOARGS, "What runs here: ids, name, resources."},
+    {"current_task_name", CurrentTaskName, METH_NOARGS, "The label for what is printed now."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+bool AddExecutor(PyObject* module) {
+  call_type.tp_name = "skyray._core.Call";
+  call_type.tp_basicsize = sizeof(CallObject);
+  call_type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION;
+  call_type.tp_doc = "A call that an event loop runs.";
+  call_type.tp_dealloc = CallDealloc;
+  call_type.tp_methods = call_methods;
+  Py_SET_REFCNT(reinterpret_cast<PyObject*>(&call_type), 1);  // Static: never freed.
+  return PyType_Ready(&call_type) == 0 &&
+         PyModule_AddObjectRef(module, "Call", reinterpret_cast<PyObject*>(&call_type)) == 0 &&
+         PyModule_AddFunctions(module, functions) == 0;
 }
 
 }  // namespace skyray::bindings

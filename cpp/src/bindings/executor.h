@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// A worker's main loop: takes calls, runs the Python they name, replies.
+// A worker's loops: they take calls and run them.
 //
-// Threading:  RunWorker on the main thread, with the GIL; it lets go of it while
-//             it waits. The others from any thread with the GIL.
-// Ownership:  the loop owns the functions it has loaded and the actor's instance.
-// Errors:     what user code raises becomes the reply; RunWorker answers null
-//             only for SystemExit and the like, which end the process.
+//   a task's worker, a plain actor   RunWorker, on the main thread
+//   a threaded actor                 RunCalls, on each of its threads; the main
+//                                    thread in AwaitExit
+//   an async actor                   AwaitWork is the selector of its event loop,
+//                                    which takes calls (TakeCall) when there are any
+//
+// Threading:  with the GIL, which they let go of while they wait.
+// Ownership:  a Call object owns the call until it is answered.
+// Errors:     null only for SystemExit and the like, which end the process.
 #pragma once
 
 #include <Python.h>
 
 namespace skyray::bindings {
 
-PyObject* RunWorker(PyObject* module, PyObject* none);
-PyObject* ExitActor(PyObject* module, PyObject* none);
-PyObject* Context(PyObject* module, PyObject* none);
-PyObject* CurrentTaskName(PyObject* module, PyObject* none);
+bool AddExecutor(PyObject* module);
 
 }  // namespace skyray::bindings

@@ -128,6 +128,23 @@ bool ReadSelectors(PyObject* options, Strategy& out) {
   return true;
 }
 
+bool ReadConcurrency(PyObject* options, core_worker::Concurrency& out) {
+  if (!ReadBool(options, "is_async", out.is_async)) return false;
+  PyObject* groups = Find(options, "concurrency_groups");
+  if (groups == nullptr) return true;
+  const PyRef items(PySequence_Fast(groups, "concurrency_groups must be a list"));
+  if (!items) return false;
+  out.groups.clear();
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
+    const char* name;
+    int limit;
+    PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
+    if (!PyArg_ParseTuple(item, "si", &name, &limit)) return false;
+    out.groups.push_back({name, limit});
+  }
+  return true;
+}
+
 bool ReadFunctionId(PyObject* options, const char* key, FunctionId& out) {
   std::string binary;
   if (!ReadBytes(options, key, binary)) return false;
@@ -137,6 +154,15 @@ bool ReadFunctionId(PyObject* options, const char* key, FunctionId& out) {
     return false;
   }
   out = *id;
+  return true;
+}
+
+bool TakeReturns(int asked, uint16_t& out) {
+  if (asked < 0 || asked > UINT16_MAX) {
+    PyErr_Format(PyExc_ValueError, "num_returns=%d is not in 0..%d", asked, UINT16_MAX);
+    return false;
+  }
+  out = static_cast<uint16_t>(asked);
   return true;
 }
 
@@ -173,7 +199,6 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
   out.function = worker.InternFunction(function, name, executed);
   out.lease_class =
       worker.InternLeaseClass(resources, strategy, runtime_env, /*retriable=*/max_retries != 0);
-  out.returns = static_cast<uint16_t>(returns);
   out.max_retries = max_retries;
   return true;
 }
@@ -189,12 +214,33 @@ bool ReadActorOptions(PyObject* options, core_worker::ActorOptions& out) {
          ReadBool(options, "detached", out.detached) &&
          ReadBool(options, "get_if_exists", out.get_if_exists) &&
          ReadInt(options, "max_restarts", out.max_restarts) &&
-         ReadInt(options, "max_concurrency", out.max_concurrency) &&
+         ReadConcurrency(options, out.concurrency) &&
          ReadResources(options, "placement_resources", out.placement_resources) &&
          ReadResources(options, "resources", out.resources) &&
          ReadStrategy(options, out.strategy) && ReadSelectors(options, out.strategy) &&
          ReadText(options, "runtime_env", out.runtime_env) &&
          ReadBytes(options, "handle", out.handle);
+}
+
+bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::MethodOptions& out) {
+  int asked = 1;
+  if (!ReadInt(options, "num_returns", asked) ||
+      !ReadText(options, "concurrency_group", out.group) ||
+      !ReadInt(options, "max_task_retries", out.max_retries) ||
+      !ReadBytes(options, "retry_exceptions", out.retry_exceptions)) {
+    return false;
+  }
+  return TakeReturns(asked, returns);
+}
+
+PyObject* ConcurrencyToList(const core_worker::Concurrency& concurrency) {
+  PyRef list(PyList_New(0));
+  for (const core_worker::ConcurrencyGroup& group : concurrency.groups) {
+    const PyRef item(Py_BuildValue("(s#i)", group.name.data(),
+                                   static_cast<Py_ssize_t>(group.name.size()), group.limit));
+    if (!list || !item || PyList_Append(list.get(), item.get()) < 0) return nullptr;
+  }
+  return list.Release();
 }
 
 PyObject* ResourcesToDict(const ResourceSet& resources) {

@@ -18,6 +18,11 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
 // The ActorOptions of _core.pyi.
 bool ReadActorOptions(PyObject* options, core_worker::ActorOptions& out);
 
+// The MethodOptions of _core.pyi.
+bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::MethodOptions& out);
+
+// [(name, limit)].
+PyObject* ConcurrencyToList(const core_worker::Concurrency& concurrency);
 PyObject* ResourcesToDict(const ResourceSet& resources);
 
 }  // namespace skyray::bindings

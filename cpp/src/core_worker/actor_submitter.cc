@@ -24,10 +24,12 @@ Function* ActorSubmitter::Method(Actor* actor, const std::string& method,
   if (options.max_retries != 0) {
     key += '\n' + std::to_string(options.max_retries) + '\n' + options.retry_exceptions;
   }
+  if (!options.group.empty()) key += '\0' + options.group;
   auto& slot = actor->methods[key];
   if (!slot) {
     slot = std::make_unique<Function>();
     slot->method = method;
+    slot->group = options.group;
     slot->max_retries = options.max_retries;
     slot->retry_exceptions = options.retry_exceptions;
     slot->name = actor->class_name.empty() ? method : actor->class_name + "." + method;

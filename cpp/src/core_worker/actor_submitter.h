@@ -31,6 +31,7 @@ enum class ActorState : uint8_t { Pending, Alive, Dead };
 
 // Options of a method that its calls have in common.
 struct MethodOptions {
+  std::string group;             // The concurrency group; "": the default one.
   int32_t max_retries = 0;       // max_task_retries: how often a call is sent again.
   std::string retry_exceptions;  // As in DefineFunction.
 };

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls that have arrived at this worker and wait for its main thread.
+// Calls that have arrived at this worker and wait to be run.
+//
+// A worker runs as many calls of a concurrency group at once as the group allows;
+// tasks, and actors without options, have the one default group, whose limit is 1.
+// Calls of a group start in the order in which they arrived.
 //
 // Threading:  a core of the gateway's monitor: only under its mutex.
-// Ownership:  owns the calls; one that is taken belongs to the taker.
+// Ownership:  owns the calls; one that is taken belongs to the taker, who says
+//             Finished when it is answered.
 // Errors:     none. Bounded: ReadAllowed() turns false at kQueuedBytesMax, and
 //             the gateway then lets the callers' sockets fill.
 #pragma once
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/resource_set.h"
@@ -26,6 +33,19 @@ struct BoundLease {
   ResourceSet resources;
 };
 
+struct ConcurrencyGroup {
+  std::string name;  // "": the default group.
+  int limit = 1;     // Calls that run at once.
+};
+
+// How an actor runs its calls.
+struct Concurrency {
+  bool is_async = false;                     // On an event loop.
+  std::vector<ConcurrencyGroup> groups{{}};  // The default group first.
+
+  bool IsSerial() const { return !is_async && groups.size() == 1 && groups[0].limit == 1; }
+};
+
 struct IncomingCall {
   ChannelPtr channel;  // Null for the creation of an actor.
   std::vector<uint8_t> body;
@@ -33,49 +53,54 @@ struct IncomingCall {
   FunctionId function_id;  // A task's, or the actor's class.
   std::string method;      // An actor's method.
   std::string name;
+  std::string refused;  // Why it cannot run, if so.
+  size_t group = 0;
+  uint64_t arrival = 0;
+  bool running = false;
+  std::vector<Object*> borrows;  // Restored from its arguments; one hold each.
   // The creation of an actor:
   ActorId actor_id;
   std::shared_ptr<const BoundLease> lease;
   uint32_t restarts = 0;
-  int max_concurrency = 1;
+  Concurrency concurrency;
 };
 
 class CallQueue {
  public:
-  void Push(std::unique_ptr<IncomingCall> call) {
-    bytes_ += call->body.size();
-    calls_.push_back(std::move(call));
-  }
-  std::unique_ptr<IncomingCall> Pop() {
-    if (calls_.empty()) return nullptr;
-    auto call = std::move(calls_.front());
-    calls_.pop_front();
-    bytes_ -= call->body.size();
-    return call;
-  }
+  // REQUIRES: nothing is queued or running but in the default group.
+  void SetGroups(const std::vector<ConcurrencyGroup>& groups);
+  std::optional<size_t> FindGroup(std::string_view name) const;
+  const std::vector<ConcurrencyGroup>& groups() const { return limits_; }
+
+  void Push(std::unique_ptr<IncomingCall> call);
+  // The first to have arrived that its group lets start; or null.
+  std::unique_ptr<IncomingCall> Pop();
+  std::unique_ptr<IncomingCall> PopFrom(size_t group);
+  // A call that was taken has been answered.
+  void Finished(IncomingCall& call);
   // Takes out the calls that came over that channel (all normal tasks' if null).
-  std::vector<std::unique_ptr<IncomingCall>> Take(const Channel* channel) {
-    std::vector<std::unique_ptr<IncomingCall>> taken;
-    std::deque<std::unique_ptr<IncomingCall>> rest;
-    for (auto& call : calls_) {
-      const bool wanted = channel != nullptr ? call->channel.get() == channel
-                                             : call->channel && call->method.empty();
-      if (wanted) {
-        bytes_ -= call->body.size();
-        taken.push_back(std::move(call));
-      } else {
-        rest.push_back(std::move(call));
-      }
-    }
-    calls_.swap(rest);
-    return taken;
-  }
-  bool empty() const { return calls_.empty(); }
-  size_t size() const { return calls_.size(); }
+  std::vector<std::unique_ptr<IncomingCall>> Take(const Channel* channel);
+
+  bool CanStart() const { return NextGroup() != kNone; }
+  bool empty() const { return size_ == 0; }
+  size_t size() const { return size_; }
+  size_t running() const { return running_; }
   bool ReadAllowed() const { return bytes_ < kQueuedBytesMax; }
 
  private:
-  std::deque<std::unique_ptr<IncomingCall>> calls_;
+  struct Group {
+    std::deque<std::unique_ptr<IncomingCall>> calls;
+    int running = 0;
+  };
+  static constexpr size_t kNone = SIZE_MAX;
+  bool HasRoom(size_t group) const { return groups_[group].running < limits_[group].limit; }
+  size_t NextGroup() const;
+
+  std::vector<ConcurrencyGroup> limits_{{}};
+  std::deque<Group> groups_ = std::deque<Group>(1);
+  uint64_t arrivals_ = 0;
+  size_t size_ = 0;
+  size_t running_ = 0;
   size_t bytes_ = 0;
 };
 

@@ -31,6 +31,7 @@ struct ReceivedFunction {
   std::string name;
   std::string retry_exceptions;
   uint32_t max_calls = 0;
+  std::string group;  // The concurrency group of an actor's method.
 };
 
 // Calls sent and not answered, by consecutive sequence numbers.

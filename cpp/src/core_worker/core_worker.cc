@@ -120,7 +120,6 @@ CoreWorker::CoreWorker(CoreWorkerOptions options, SessionInfo session)
   put_task_ = TaskId::FromRandom();
   std::memcpy(put_task_.mutable_data() + TaskId::kSize - JobId::kSize, session_.job_id.data(),
               JobId::kSize);
-  current_task_ = put_task_;
 }
 
 Status CoreWorker::Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<StoreAccess> store) {
@@ -223,11 +222,7 @@ void CoreWorker::OnRayletMessage(const fbr::Message& message, FrameView& frame) 
       return OnStartActor(*message.body_as_StartActor());
     case fbr::Body::Exit:
       exit_requested_ = true;
-      if (idle_main_ != nullptr) {
-        idle_main_->remaining = 0;
-        gateway_.Notify(idle_main_);
-      }
-      return;
+      return WakeIdle(kAnyGroup);
     case fbr::Body::Accepted:
       if (!frame.fds.empty()) OnAccepted(std::move(frame.fds[0]));
       return;
@@ -307,6 +302,7 @@ void CoreWorker::OnClosed(Channel& channel) {
   if (channel.kind == ChannelKind::Inbound) {
     bound_leases_.erase(channel.id);
     calls_.Take(&channel);
+    EndIfDone();
     return;
   }
   PeerUnreachable(channel.peer);

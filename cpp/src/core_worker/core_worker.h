@@ -111,7 +111,7 @@ struct ActorOptions {
   bool detached = false;
   bool get_if_exists = false;
   int max_restarts = 0;
-  int max_concurrency = 1;
+  Concurrency concurrency;
   ResourceSet placement_resources;
   ResourceSet resources;
   Strategy strategy;
@@ -130,6 +130,14 @@ struct ReadableValue {
 struct TaskReturn {
   PayloadParts parts;
   std::vector<Object*> contained;  // One hold each, taken over.
+};
+
+// Why AwaitWork came back; any of them together.
+struct Work {
+  bool calls = false;        // TakeCall has something.
+  bool descriptors = false;  // The watched descriptor can be read.
+  bool exit = false;         // The process is to end.
+  bool interrupted = false;  // A signal's handler raised.
 };
 
 struct Statistics {
@@ -208,25 +216,40 @@ class CoreWorker : private GatewayHandler {
   void Tell(const std::function<flatbuffers::Offset<void>(flatbuffers::FlatBufferBuilder&,
                                                           fb::raylet::Body&)>& build);
 
-  // --- Execution (core_worker_executor.cc); the worker's main thread ---
-  // The next call, or null: the process is to end.
-  std::unique_ptr<IncomingCall> NextCall();
+  // --- Execution (core_worker_executor.cc) ---
+  // Every thread that runs calls of a group takes them here: the next one, or
+  // null: the thread is to end (or was interrupted). `alone`, if given: no other
+  // thread of the group is left to take the one after it.
+  std::unique_ptr<IncomingCall> NextCall(size_t group = 0, bool* alone = nullptr);
+  // The main thread of an actor whose calls others run: until the process is to end.
+  void AwaitExit();
+  // An event loop's: what may start now, or null.
+  std::unique_ptr<IncomingCall> TakeCall();
+  // Waits for calls or for the descriptor (an epoll's) given to Watch, until the
+  // deadline (0: only looks for calls).
+  Work AwaitWork(int64_t deadline_ns);
+  void Watch(int descriptor);
   // A value of an argument that was a reference.
   Result<ReadableValue> ReadArgument(const ReceivedRefArg& argument);
   // Answers the call. Takes over the holds in the returns. `error` is a payload
   // that stands for all of them.
   void Reply(IncomingCall& call, uint32_t execute_us, std::vector<TaskReturn> returns);
   void ReplyError(IncomingCall& call, uint32_t execute_us, const PayloadParts& error);
+  // The call will not be answered but by the end of the process.
+  void Abandon(IncomingCall& call);
   void ActorStarted(IncomingCall& call, const std::optional<PayloadParts>& error,
                     const std::string& message);
-  // References restored since BeginTask by this thread are the task's borrows.
-  void BeginTask(const IncomingCall& call);
-  // Later ones (of values that the task gets) are told to their owners at once.
-  void ArgumentsRead();
+  // References that this thread restores in between are the call's borrows; later
+  // ones (of values that its code gets) are told to their owners at once.
+  static void BeginArguments(IncomingCall& call);
+  static void EndArguments();
   // Null if the caller bound none (an actor's calls).
   std::shared_ptr<const BoundLease> LeaseOf(const IncomingCall& call);
-  void RequestExit(const std::string& reason);
-  TaskId current_task();
+  // The process ends when what runs has been answered; with `after_queued`, what
+  // is queued too.
+  void RequestExit(const std::string& reason, bool after_queued = false);
+  // The task that stands for what this process puts itself.
+  const TaskId& put_task() const { return put_task_; }
 
  private:
   struct Peer {
@@ -259,6 +282,7 @@ class CoreWorker : private GatewayHandler {
   void OnFrame(Channel& channel, FrameView& frame) override;
   void OnClosed(Channel& channel) override;
   void OnAccepted(UniqueFd socket) override;
+  void OnWatched() override;
   int64_t OnTimer(int64_t now_ns) override;
 
   uint64_t SendRaylet(Lock* lock, const RayletBuild& build, const PendingRequest* pending);
@@ -337,7 +361,15 @@ class CoreWorker : private GatewayHandler {
   void FinishReply(Lock& lock, IncomingCall& call, std::string& out);
   // Without the mutex.
   void ReplyErrorPayload(IncomingCall& call, uint32_t execute_us, std::span<const uint8_t> payload);
-  void AppendBorrows(std::string& out, uint32_t& count, const WorkerAddress* caller);
+  void AppendBorrows(IncomingCall& call, std::string& out, uint32_t& count,
+                     const WorkerAddress* caller);
+  // The call whose arguments this thread is unpacking, or null.
+  static IncomingCall* Unpacked();
+  void Started(Lock& lock);
+  void Finished(IncomingCall& call);
+  void WakeIdle(size_t group);
+  void EndIfDone();
+  bool TakesCalls() const { return exit_reason_.empty() || exit_after_queued_; }
 
   CoreWorkerOptions options_;
   SessionInfo session_;
@@ -380,15 +412,20 @@ class CoreWorker : private GatewayHandler {
   uint32_t put_counter_ = 0;
 
   // A worker's.
-  GatewayWaiter* idle_main_ = nullptr;
+  struct IdleThread : GatewayWaiter {
+    explicit IdleThread(size_t takes) : group(takes) { remaining = 1; }
+    size_t group;  // Whose calls it takes; or kAnyGroup, kNoGroup.
+  };
+  static constexpr size_t kAnyGroup = SIZE_MAX;
+  static constexpr size_t kNoGroup = SIZE_MAX - 1;
+  std::vector<IdleThread*> idle_;
   Channel* last_caller_ = nullptr;
   std::vector<ChannelPtr> paused_;
-  std::vector<Object*> task_borrows_;
-  bool in_task_ = false;
-  TaskId current_task_;
   int64_t executing_since_ns_ = 0;
   int64_t replies_since_ns_ = 0;
-  bool exit_requested_ = false;
+  std::string exit_reason_;         // An end was asked for.
+  bool exit_after_queued_ = false;  // But not before the queue is empty.
+  bool exit_requested_ = false;     // The threads are to end now.
   bool told_blocked_ = false;
   std::unordered_map<uint64_t, std::shared_ptr<const BoundLease>> bound_leases_;  // By channel.
 };

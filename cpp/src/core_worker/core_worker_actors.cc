@@ -28,9 +28,26 @@ flatbuffers::Offset<fbr::ActorSpec> PutActorSpec(Builder& builder, const ActorOp
                                            options.handle.size());
   const auto runtime_env = builder.CreateString(options.runtime_env);
   return fbr::CreateActorSpec(builder, actor, job_id, class_name, name, ray_namespace,
-                              options.detached, options.max_restarts, options.max_concurrency,
+                              options.detached, options.max_restarts, /*max_concurrency=*/1,
                               placement, resources, strategy, owner_address, task, handle,
                               runtime_env);
+}
+
+// What a worker has to know to become the actor.
+std::string PutCreation(const ActorOptions& options, std::string_view call) {
+  Builder builder(256 + call.size());
+  const auto class_id = PutId(builder, options.class_id);
+  std::vector<flatbuffers::Offset<fb::worker::ConcurrencyGroup>> groups;
+  for (const ConcurrencyGroup& group : options.concurrency.groups) {
+    const auto name = builder.CreateString(group.name);
+    groups.push_back(fb::worker::CreateConcurrencyGroup(builder, name, group.limit));
+  }
+  const auto group_list = builder.CreateVector(groups);
+  const auto bytes =
+      builder.CreateVector(reinterpret_cast<const uint8_t*>(call.data()), call.size());
+  builder.Finish(fb::worker::CreateActorCreation(builder, class_id, options.concurrency.is_async,
+                                                 group_list, bytes));
+  return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
 }
 
 std::string HandleOf(const fbr::ActorInfo& info) {
@@ -98,8 +115,8 @@ void CoreWorker::SendCreateActor(Task* task) {
   const Creation& creation = node.mapped();
   std::string frame;
   AppendCall(frame, *task, task->args, 0, 0);
-  std::string creation_task(creation.options.class_id.Binary());
-  creation_task.append(frame, sizeof(ipc::FrameHeader));
+  const std::string creation_task =
+      PutCreation(creation.options, std::string_view(frame).substr(sizeof(ipc::FrameHeader)));
   PendingRequest pending;
   pending.kind = PendingRequest::Kind::CreateActor;
   pending.actor = creation.actor;

@@ -2,6 +2,8 @@
 // A worker's side: calls come in, the main thread runs them, replies go out.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "common/logging.h"
 #include "core_worker/core_worker.h"
 #include "core_worker/frames_out.h"
@@ -14,6 +16,23 @@ namespace {
 
 // Replies of short tasks travel together, but none waits longer than this.
 constexpr int64_t kReplyDelayNs = 50'000;
+
+thread_local IncomingCall* unpacked = nullptr;
+
+Concurrency ToConcurrency(const fbw::ActorCreation& creation) {
+  Concurrency concurrency;
+  concurrency.is_async = creation.is_async();
+  if (creation.groups() == nullptr) return concurrency;
+  for (const auto* group : *creation.groups()) {
+    const int limit = std::max(group->limit(), 1);
+    if (group->name()->size() == 0) {
+      concurrency.groups[0].limit = limit;
+    } else {
+      concurrency.groups.push_back({group->name()->str(), limit});
+    }
+  }
+  return concurrency;
+}
 
 }  // namespace
 
@@ -31,48 +50,89 @@ void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
   call->function_id = function.id;
   call->method = function.method;
   call->name = function.name;
+  if (const auto group = calls_.FindGroup(function.group)) {
+    call->group = *group;
+  } else {
+    call->refused = "the actor has no concurrency group '" + function.group + "'";
+  }
   last_caller_ = &channel;
   const bool was_empty = calls_.empty();
+  const size_t group = call->group;
   calls_.Push(std::move(call));
   if (!calls_.ReadAllowed() && !channel.paused) {
     channel.paused = true;
     paused_.push_back(gateway_.Share(channel));
   }
-  if (idle_main_ != nullptr) {
-    idle_main_->remaining = 0;
-    gateway_.Notify(idle_main_);
-  } else if (was_empty && executing_since_ns_ != 0) {
-    gateway_.WakeForTimer();
+  WakeIdle(group);
+  if (idle_.empty() && was_empty && executing_since_ns_ != 0) gateway_.WakeForTimer();
+}
+
+// The leader first: it is this very thread, and no other has to be woken.
+void CoreWorker::WakeIdle(size_t group) {
+  IdleThread* chosen = nullptr;
+  for (IdleThread* thread : idle_) {
+    if (thread->done()) continue;
+    if (exit_requested_) {
+      thread->remaining = 0;
+      gateway_.Notify(thread);
+    } else if (thread->group == group || thread->group == kAnyGroup) {
+      if (chosen == nullptr || thread->leading) chosen = thread;
+    }
   }
+  if (chosen == nullptr) return;
+  chosen->remaining = 0;
+  gateway_.Notify(chosen);
+}
+
+void CoreWorker::OnWatched() { WakeIdle(kAnyGroup); }
+
+void CoreWorker::Watch(int descriptor) {
+  Lock lock(gateway_.mutex());
+  gateway_.Watch(descriptor);
 }
 
 void CoreWorker::OnStartActor(const fbr::StartActor& start) {
   const fbr::ActorSpec& spec = *start.spec();
+  const auto* bytes = spec.creation_task();
+  flatbuffers::Verifier verifier(bytes->data(), bytes->size());
+  if (!verifier.VerifyBuffer<fbw::ActorCreation>(nullptr)) {
+    SKYRAY_LOG(Error) << "the raylet sent an actor whose creation task makes no sense";
+    return;
+  }
+  const auto* creation = flatbuffers::GetRoot<fbw::ActorCreation>(bytes->data());
   auto call = std::make_unique<IncomingCall>();
   call->actor_id = ToId<ActorId>(spec.actor_id());
   call->name = ToString(spec.class_name());
   call->restarts = start.restarts();
-  call->max_concurrency = spec.max_concurrency();
+  call->concurrency = ToConcurrency(*creation);
   call->method = "__init__";
   call->lease = std::make_shared<BoundLease>(
       BoundLease{ToStrings(start.gpu_ids()), ToResources(spec.resources())});
-  const auto* task = spec.creation_task();
-  if (task->size() > FunctionId::kSize) {
-    call->function_id = FunctionId::FromBytes(task->data());
-    call->body.assign(task->begin() + FunctionId::kSize, task->end());
-  }
+  call->function_id = ToId<FunctionId>(creation->class_id());
+  call->body.assign(creation->call()->begin(), creation->call()->end());
   if (!ParseCall(call->body, call->call)) {
-    SKYRAY_LOG(Error) << "the raylet sent an actor whose creation task makes no sense";
+    SKYRAY_LOG(Error) << "the raylet sent an actor whose creation call makes no sense";
     return;
   }
+  calls_.SetGroups(call->concurrency.groups);
   calls_.Push(std::move(call));
-  if (idle_main_ != nullptr) {
-    idle_main_->remaining = 0;
-    gateway_.Notify(idle_main_);
+  WakeIdle(0);
+}
+
+// A call has been taken.
+void CoreWorker::Started(Lock& lock) {
+  const int64_t now = NowNs();
+  if (!paused_.empty() && calls_.ReadAllowed()) {
+    for (const ChannelPtr& channel : paused_) gateway_.Resume(*channel);
+    paused_.clear();
+  }
+  if (replies_since_ns_ != 0 && now - replies_since_ns_ > kReplyDelayNs) {
+    replies_since_ns_ = 0;
+    gateway_.FlushDirty(lock);
   }
 }
 
-std::unique_ptr<IncomingCall> CoreWorker::NextCall() {
+std::unique_ptr<IncomingCall> CoreWorker::NextCall(size_t group, bool* alone) {
   Lock lock(gateway_.mutex());
   executing_since_ns_ = 0;
   for (;;) {
@@ -80,26 +140,63 @@ std::unique_ptr<IncomingCall> CoreWorker::NextCall() {
       gateway_.FlushDirty(lock);
       return nullptr;
     }
-    if (auto call = calls_.Pop()) {
+    if (auto call = TakesCalls() ? calls_.PopFrom(group) : nullptr) {
       executing_since_ns_ = NowNs();
-      if (!paused_.empty() && calls_.ReadAllowed()) {
-        for (const ChannelPtr& channel : paused_) gateway_.Resume(*channel);
-        paused_.clear();
-      }
-      if (replies_since_ns_ != 0 && executing_since_ns_ - replies_since_ns_ > kReplyDelayNs) {
-        replies_since_ns_ = 0;
-        gateway_.FlushDirty(lock);
+      Started(lock);
+      if (alone != nullptr) {
+        *alone = std::none_of(idle_.begin(), idle_.end(), [group](const IdleThread* thread) {
+          return thread->group == group && !thread->done();
+        });
       }
       return call;
     }
     replies_since_ns_ = 0;
-    GatewayWaiter waiter;
-    waiter.remaining = 1;
-    idle_main_ = &waiter;
+    IdleThread idle(group);
+    idle_.push_back(&idle);
     const WaitResult result =
-        gateway_.Wait(lock, waiter, INT64_MAX, last_caller_, options_.interrupted);
-    idle_main_ = nullptr;
-    if (result == WaitResult::Stopped) return nullptr;
+        gateway_.Wait(lock, idle, INT64_MAX, last_caller_, options_.interrupted);
+    std::erase(idle_, &idle);
+    if (result == WaitResult::Stopped || result == WaitResult::Interrupted) return nullptr;
+  }
+}
+
+void CoreWorker::AwaitExit() {
+  Lock lock(gateway_.mutex());
+  if (!exit_requested_) {
+    IdleThread idle(kNoGroup);
+    idle_.push_back(&idle);
+    gateway_.Follow(lock, idle, options_.interrupted);
+    std::erase(idle_, &idle);
+  }
+  gateway_.FlushDirty(lock);
+}
+
+std::unique_ptr<IncomingCall> CoreWorker::TakeCall() {
+  Lock lock(gateway_.mutex());
+  auto call = TakesCalls() ? calls_.Pop() : nullptr;
+  if (call) Started(lock);
+  return call;
+}
+
+Work CoreWorker::AwaitWork(int64_t deadline_ns) {
+  Lock lock(gateway_.mutex());
+  for (;;) {
+    Work work;
+    work.exit = exit_requested_;
+    work.calls = TakesCalls() && calls_.CanStart();
+    work.descriptors = gateway_.TakeWatched();
+    if (work.exit) gateway_.FlushDirty(lock);
+    if (work.exit || work.calls || work.descriptors || deadline_ns <= NowNs()) return work;
+    replies_since_ns_ = 0;
+    gateway_.ArmWatched();
+    IdleThread idle(kAnyGroup);
+    idle_.push_back(&idle);
+    const WaitResult result =
+        gateway_.Wait(lock, idle, deadline_ns, last_caller_, options_.interrupted);
+    std::erase(idle_, &idle);
+    work.exit = result == WaitResult::Stopped;
+    work.interrupted = result == WaitResult::Interrupted;
+    if (work.exit || work.interrupted) return work;
   }
 }
 
@@ -113,27 +210,17 @@ Result<ReadableValue> CoreWorker::ReadArgument(const ReceivedRefArg& argument) {
   return ReadCopy(argument.head.object, argument.nodes, argument.head.bytes, INT64_MAX);
 }
 
-void CoreWorker::BeginTask(const IncomingCall& call) {
-  Lock lock(gateway_.mutex());
-  in_task_ = true;
-  current_task_ = call.call.header.task;
-}
+IncomingCall* CoreWorker::Unpacked() { return unpacked; }
+void CoreWorker::BeginArguments(IncomingCall& call) { unpacked = &call; }
+void CoreWorker::EndArguments() { unpacked = nullptr; }
 
-void CoreWorker::ArgumentsRead() {
-  Lock lock(gateway_.mutex());
-  in_task_ = false;
-}
-
-TaskId CoreWorker::current_task() {
-  Lock lock(gateway_.mutex());
-  return current_task_;
-}
-
-// Ends the task's borrowing: what is still referred to is told to the caller, or,
+// Ends the call's borrowing: what is still referred to is told to the caller, or,
 // without one (the creation of an actor), to the owner.
-void CoreWorker::AppendBorrows(std::string& out, uint32_t& count, const WorkerAddress* caller) {
+void CoreWorker::AppendBorrows(IncomingCall& call, std::string& out, uint32_t& count,
+                               const WorkerAddress* caller) {
+  if (call.borrows.empty()) return;
   FreedEffects freed;
-  for (Object* object : task_borrows_) {
+  for (Object* object : call.borrows) {
     if (object->refs > 1 && !object->registered && object->owner != nullptr) {
       object->registered = true;
       const OwnedRef ref{object->id, *object->owner};
@@ -146,15 +233,20 @@ void CoreWorker::AppendBorrows(std::string& out, uint32_t& count, const WorkerAd
     }
     objects_.Drop(object, freed);
   }
-  task_borrows_.clear();
-  in_task_ = false;
+  call.borrows.clear();
   Apply(freed);
+}
+
+void CoreWorker::Finished(IncomingCall& call) {
+  calls_.Finished(call);
+  EndIfDone();
 }
 
 void CoreWorker::FinishReply(Lock& lock, IncomingCall& call, std::string& out) {
   ReplyHeader header;
   std::memcpy(&header, out.data() + sizeof(ipc::FrameHeader), sizeof header);
-  AppendBorrows(out, header.borrowed, &call.channel->peer);
+  AppendBorrows(call, out, header.borrowed, &call.channel->peer);
+  Finished(call);
   const ipc::FrameHeader frame{static_cast<uint32_t>(out.size() - sizeof(ipc::FrameHeader)),
                                kReplyFrame, 0};
   std::memcpy(out.data(), &frame, sizeof frame);
@@ -230,7 +322,8 @@ void CoreWorker::ActorStarted(IncomingCall& call, const std::optional<PayloadPar
   Lock lock(gateway_.mutex());
   std::string unused;
   uint32_t count = 0;
-  AppendBorrows(unused, count, nullptr);
+  AppendBorrows(call, unused, count, nullptr);
+  Finished(call);
   SendRaylet(
       &lock,
       [&](Builder& builder, fbr::Body& type) {
@@ -245,16 +338,35 @@ void CoreWorker::ActorStarted(IncomingCall& call, const std::optional<PayloadPar
   gateway_.FlushDirty(lock);
 }
 
-void CoreWorker::RequestExit(const std::string& reason) {
+void CoreWorker::Abandon(IncomingCall& call) {
   Lock lock(gateway_.mutex());
+  std::string unused;
+  uint32_t count = 0;
+  AppendBorrows(call, unused, count, nullptr);
+  Finished(call);
+  gateway_.FlushDirty(lock);
+}
+
+void CoreWorker::RequestExit(const std::string& reason, bool after_queued) {
+  Lock lock(gateway_.mutex());
+  exit_reason_ = reason;
+  exit_after_queued_ = after_queued;
+  EndIfDone();
+  gateway_.FlushDirty(lock);
+}
+
+void CoreWorker::EndIfDone() {
+  if (exit_reason_.empty() || exit_requested_ || calls_.running() > 0) return;
+  if (exit_after_queued_ && !calls_.empty()) return;
   exit_requested_ = true;
   SendRaylet(
-      &lock,
+      nullptr,
       [&](Builder& builder, fbr::Body& type) {
         type = fbr::Body::Exiting;
-        return fbr::CreateExiting(builder, builder.CreateString(reason)).Union();
+        return fbr::CreateExiting(builder, builder.CreateString(exit_reason_)).Union();
       },
       nullptr);
+  WakeIdle(kAnyGroup);
 }
 
 std::shared_ptr<const BoundLease> CoreWorker::LeaseOf(const IncomingCall& call) {

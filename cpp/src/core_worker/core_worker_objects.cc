@@ -59,11 +59,11 @@ Object* CoreWorker::Restore(const ObjectId& id, const WorkerAddress& owner) {
   Lock lock(gateway_.mutex());
   Object* object = objects_.Restore(id, owner);
   if (object->owner != nullptr && !object->registered) {
-    if (in_task_) {
-      // Part of a task's arguments: if a reference is left when the task ends,
+    if (IncomingCall* call = Unpacked()) {
+      // Part of a call's arguments: if a reference is left when the call ends,
       // its reply says so to the caller, who tells the owner.
       objects_.Hold(object);
-      task_borrows_.push_back(object);
+      call->borrows.push_back(object);
     } else {
       object->registered = true;
       TellBorrow(true, {id, owner}, self_);

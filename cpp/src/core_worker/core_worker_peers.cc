@@ -209,7 +209,8 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
       if (define->index() != channel.functions.size()) break;
       channel.functions.push_back({ToId<FunctionId>(define->function_id()),
                                    ToString(define->method()), ToString(define->name()),
-                                   ToBytes(define->retry_exceptions()), define->max_calls()});
+                                   ToBytes(define->retry_exceptions()), define->max_calls(),
+                                   ToString(define->concurrency_group())});
       return;
     }
     case fbw::Body::BindLease:

@@ -235,8 +235,9 @@ void CoreWorker::DefineFunction(Channel& channel, const Function* function) {
         builder.CreateVector(reinterpret_cast<const uint8_t*>(function->retry_exceptions.data()),
                              function->retry_exceptions.size());
   }
+  const auto group = builder.CreateString(function->group);
   const auto body =
-      fbw::CreateDefineFunction(builder, index, id, method, name, retry, function->max_calls)
+      fbw::CreateDefineFunction(builder, index, id, method, name, retry, function->max_calls, group)
           .Union();
   builder.Finish(fbw::CreateMessage(builder, fbw::Body::DefineFunction, body));
   AppendFrame(channel.out, builder);

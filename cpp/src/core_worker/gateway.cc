@@ -35,6 +35,7 @@ constexpr int64_t kInterruptLookNs = 100'000'000;
 constexpr int64_t kModerationNs = 50'000;
 constexpr uint64_t kWakeTag = 0;
 constexpr uint64_t kListenerTag = UINT64_MAX;
+constexpr uint64_t kWatchedTag = UINT64_MAX - 1;
 
 }  // namespace
 
@@ -222,9 +223,49 @@ void Gateway::RunDeferred(Lock& lock) {
   }
 }
 
+void Gateway::Watch(int descriptor) {
+  watched_ = descriptor;
+  epoll_event event{};
+  event.data.u64 = kWatchedTag;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched_, &event);
+}
+
+void Gateway::ArmWatched() {
+  if (watched_ < 0 || watched_armed_) return;
+  watched_armed_ = true;
+  epoll_event event{};
+  // Once: it stays readable until its owner comes to look, and the leader, who
+  // may be another thread, must not spin on it meanwhile.
+  event.events = EPOLLIN | EPOLLONESHOT;
+  event.data.u64 = kWatchedTag;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, watched_, &event);
+}
+
 void Gateway::WakeForTimer() {
   timer_at_ns_ = 0;
   if (sleeping_) Kick();
+}
+
+// Sleeps until somebody notifies the waiter, or the time; true: interrupted.
+bool Gateway::Nap(Lock& lock, GatewayWaiter& waiter, int64_t left_ns,
+                  const std::function<bool()>& interrupted) {
+  const auto nap = interrupted ? std::min<int64_t>(left_ns, kInterruptLookNs)
+                               : std::min<int64_t>(left_ns, int64_t{3600} * 1'000'000'000);
+  waiter.wake.wait_for(lock, std::chrono::nanoseconds(nap));
+  if (!interrupted || waiter.done()) return false;
+  lock.unlock();
+  const bool stop = interrupted();
+  lock.lock();
+  return stop;
+}
+
+WaitResult Gateway::Follow(Lock& lock, GatewayWaiter& waiter,
+                           const std::function<bool()>& interrupted) {
+  while (!waiter.done()) {
+    if (stopping_) return WaitResult::Stopped;
+    if (Nap(lock, waiter, INT64_MAX, interrupted)) return WaitResult::Interrupted;
+  }
+  return WaitResult::Done;
 }
 
 WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot,
@@ -263,17 +304,9 @@ WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
       result = WaitResult::TimedOut;
       break;
     }
-    const auto nap = interrupted ? std::min<int64_t>(left_ns, kInterruptLookNs)
-                                 : std::min<int64_t>(left_ns, int64_t{3600} * 1'000'000'000);
-    waiter.wake.wait_for(lock, std::chrono::nanoseconds(nap));
-    if (interrupted && !waiter.done()) {
-      lock.unlock();
-      const bool stop = interrupted();
-      lock.lock();
-      if (stop) {
-        result = WaitResult::Interrupted;
-        break;
-      }
+    if (Nap(lock, waiter, left_ns, interrupted)) {
+      result = WaitResult::Interrupted;
+      break;
     }
   }
   followers_.erase(place);
@@ -373,6 +406,11 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
 
 void Gateway::HandleEvents(Lock& lock) {
   if (accept_ready_) AcceptAll();
+  if (watched_event_) {
+    watched_armed_ = false;
+    watched_ready_ = true;
+    handler_.OnWatched();
+  }
   for (const uint64_t id : writable_) {
     Channel* channel = FindChannel(id);
     if (channel == nullptr) continue;
@@ -418,6 +456,7 @@ void Gateway::Sleep(int64_t deadline_ns) {
   readable_.clear();
   writable_.clear();
   accept_ready_ = false;
+  watched_event_ = false;
   epoll_event events[64];
   const int64_t left = deadline_ns == INT64_MAX ? 0 : std::max<int64_t>(deadline_ns - NowNs(), 0);
   const timespec timeout{left / 1'000'000'000, left % 1'000'000'000};
@@ -432,6 +471,8 @@ void Gateway::Sleep(int64_t deadline_ns) {
       errno = 0;
     } else if (tag == kListenerTag) {
       accept_ready_ = true;
+    } else if (tag == kWatchedTag) {
+      watched_event_ = true;
     } else {
       if ((events[i].events & EPOLLOUT) != 0) writable_.push_back(tag);
       if ((events[i].events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) readable_.push_back(tag);

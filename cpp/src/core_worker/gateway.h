@@ -54,6 +54,8 @@ class GatewayHandler {
   virtual void OnFrame(Channel& channel, FrameView& frame) = 0;
   virtual void OnClosed(Channel& channel) = 0;
   virtual void OnAccepted(UniqueFd socket) = 0;
+  // The watched descriptor can be read (Gateway::Watch).
+  virtual void OnWatched() {}
   // Does what is due at `now_ns`; the time of the next thing, or INT64_MAX.
   virtual int64_t OnTimer(int64_t now_ns) = 0;
 };
@@ -89,6 +91,12 @@ class Gateway {
   // Runs soon, on the thread that leads, without the mutex.
   void Defer(std::function<void()> work);
   void RunDeferred(Lock& lock);
+  // One descriptor of somebody else's (an event loop's epoll) that whoever leads
+  // looks at too: OnWatched once, when it can be read after ArmWatched.
+  void Watch(int descriptor);
+  void ArmWatched();
+  // Whether it has become readable since the last call.
+  bool TakeWatched() { return std::exchange(watched_ready_, false); }
   // OnTimer is to be called again (from any thread).
   void WakeForTimer();
 
@@ -96,6 +104,8 @@ class Gateway {
   // be null). `interrupted` is asked after signals and every 100 ms (may be empty).
   WaitResult Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot,
                   const std::function<bool()>& interrupted);
+  // The same without ever leading: for a thread that others work for.
+  WaitResult Follow(Lock& lock, GatewayWaiter& waiter, const std::function<bool()>& interrupted);
 
  private:
   enum class Lead : uint8_t { Nobody, IoThread, Waiter };
@@ -104,6 +114,8 @@ class Gateway {
   // Leads until `waiter` is done (or, null: until a waiter wants to lead).
   WaitResult Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns,
                    const ChannelPtr& keep_hot, const std::function<bool()>& interrupted);
+  bool Nap(Lock& lock, GatewayWaiter& waiter, int64_t left_ns,
+           const std::function<bool()>& interrupted);
   void LeaveLead();
   void HandleEvents(Lock& lock);
   // Lets replies that nobody waits for gather.
@@ -142,10 +154,15 @@ class Gateway {
   int64_t timer_at_ns_ = INT64_MAX;
   std::vector<std::function<void()>> deferred_;
 
+  int watched_ = -1;
+  bool watched_armed_ = false;
+  bool watched_ready_ = false;
+
   // Only the leader's: what epoll reported.
   std::vector<uint64_t> readable_;
   std::vector<uint64_t> writable_;
   bool accept_ready_ = false;
+  bool watched_event_ = false;
 };
 
 int64_t NowNs();

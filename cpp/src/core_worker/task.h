@@ -28,6 +28,7 @@ struct Actor;
 struct Function {
   FunctionId id;                 // A task's.
   std::string method;            // An actor's.
+  std::string group;             // An actor's: the concurrency group it runs in.
   std::string name;              // For people.
   int32_t max_retries = 0;       // A method's (a task's come with each call).
   std::string retry_exceptions;  // As in DefineFunction.

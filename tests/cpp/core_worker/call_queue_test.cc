@@ -13,8 +13,10 @@ using ::testing::ElementsAre;
 
 class CallQueueTest : public ::testing::Test {
  protected:
-  void Push(std::string name, ChannelPtr channel, std::string method = "", size_t bytes = 1) {
+  void Push(std::string name, ChannelPtr channel, std::string method = "", size_t bytes = 1,
+            size_t group = 0) {
     auto call = std::make_unique<IncomingCall>();
+    call->group = group;
     call->name = std::move(name);
     call->channel = std::move(channel);
     call->method = std::move(method);
@@ -23,7 +25,10 @@ class CallQueueTest : public ::testing::Test {
   }
   std::vector<std::string> PopAll() {
     std::vector<std::string> names;
-    while (auto call = queue.Pop()) names.push_back(call->name);
+    while (auto call = queue.Pop()) {
+      names.push_back(call->name);
+      queue.Finished(*call);
+    }
     return names;
   }
   static std::vector<std::string> Names(const std::vector<std::unique_ptr<IncomingCall>>& calls) {
@@ -79,6 +84,59 @@ TEST_F(CallQueueTest, WhatIsTakenOutNoLongerCounts) {
   queue.Take(a.get());
   EXPECT_TRUE(queue.ReadAllowed());
   EXPECT_TRUE(queue.empty());
+}
+
+TEST_F(CallQueueTest, AGroupRunsNoMoreThanItsLimitAtOnce) {
+  queue.SetGroups({{"", 2}});
+  for (const char* name : {"1", "2", "3"}) Push(name, a, "m");
+  auto first = queue.Pop();
+  auto second = queue.Pop();
+  EXPECT_EQ(queue.running(), 2u);
+  EXPECT_FALSE(queue.CanStart());
+  EXPECT_EQ(queue.Pop(), nullptr);
+  queue.Finished(*second);
+  queue.Finished(*second);  // Told twice, counted once.
+  EXPECT_EQ(queue.running(), 1u);
+  EXPECT_EQ(queue.Pop()->name, "3");
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST_F(CallQueueTest, AFullGroupHoldsUpNoOther) {
+  queue.SetGroups({{"", 1}, {"io", 1}});
+  EXPECT_EQ(queue.FindGroup("io"), 1u);
+  EXPECT_EQ(queue.FindGroup("cpu"), std::nullopt);
+  Push("default 1", a, "m");
+  Push("default 2", a, "m");
+  Push("io 1", a, "m", 1, 1);
+  Push("io 2", a, "m", 1, 1);
+  auto running = queue.Pop();
+  EXPECT_EQ(running->name, "default 1");
+  EXPECT_EQ(queue.PopFrom(0), nullptr);
+  auto other = queue.Pop();
+  EXPECT_EQ(other->name, "io 1");
+  EXPECT_FALSE(queue.CanStart());
+  queue.Finished(*running);
+  EXPECT_EQ(queue.Pop()->name, "default 2");
+  queue.Finished(*other);
+  EXPECT_EQ(queue.PopFrom(1)->name, "io 2");
+}
+
+TEST_F(CallQueueTest, GroupsWithRoomStartInTheOrderOfArrival) {
+  queue.SetGroups({{"", 10}, {"io", 10}});
+  Push("1", a, "m", 1, 1);
+  Push("2", a, "m");
+  Push("3", b, "m", 1, 1);
+  EXPECT_THAT(PopAll(), ElementsAre("1", "2", "3"));
+}
+
+TEST_F(CallQueueTest, CallsAreTakenOutOfEveryGroup) {
+  queue.SetGroups({{"", 1}, {"io", 1}});
+  Push("default", a, "m");
+  Push("io", a, "m", 1, 1);
+  Push("b", b, "m", 1, 1);
+  EXPECT_THAT(Names(queue.Take(a.get())), ElementsAre("default", "io"));
+  EXPECT_EQ(queue.size(), 1u);
+  EXPECT_THAT(PopAll(), ElementsAre("b"));
 }
 
 }  // namespace

@@ -15,11 +15,9 @@ using ::testing::StartsWith;
 
 class CoreWorkerActorsTest : public CoreWorkerTest {
  protected:
-  Actor* Create(const std::string& name = "") {
-    ActorOptions options;
+  Actor* Create(ActorOptions options = {}) {
     options.class_id = FunctionId::FromRandom();
     options.class_name = "Counter";
-    options.name = name;
     auto created = driver->CreateActor(std::move(options), Arguments("of __init__"));
     EXPECT_TRUE(created.has_value());
     return created->actor;
@@ -80,6 +78,11 @@ class CoreWorkerActorsTest : public CoreWorkerTest {
     return driver->SubmitActorCall(actor, driver->InternMethod(actor, "add"), 1,
                                    std::move(arguments), nullptr);
   }
+  static MethodOptions InGroup(const std::string& group) {
+    MethodOptions options;
+    options.group = group;
+    return options;
+  }
   WorkerId worker_id() const { return worker->session().worker_id; }
 
   uint64_t version = 0;
@@ -102,6 +105,60 @@ TEST_F(CoreWorkerActorsTest, CallsMadeBeforeItsBirthAndAfterRunInOrder) {
     EXPECT_EQ(Take(results[static_cast<size_t>(i)]), "result " + std::to_string(i));
   }
   EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+}
+
+TEST_F(CoreWorkerActorsTest, TheEndWaitsForWhatRunsAndIsQueued) {
+  ActorOptions options;
+  options.concurrency.groups = {{"", 2}, {"io", 1}};
+  Actor* actor = Create(std::move(options));
+  Start(actor);
+  Function* io = driver->InternMethod(actor, "read", InGroup("io"));
+  std::vector<Object*> results;
+  for (int i = 0; i < 3; ++i) results.push_back(CallActor(actor));
+  results.push_back(driver->SubmitActorCall(actor, io, 1, Arguments(), nullptr));
+  Call first = Next(*worker);
+  Call second = Next(*worker);
+  Call other = worker->NextCall(1);
+  EXPECT_EQ(other->method, "read");
+  EXPECT_EQ(worker->TakeCall(), nullptr);  // Both groups are full.
+  worker->RequestExit("told to", /*after_queued=*/true);
+  Reply(*worker, *other, "io");
+  Reply(*worker, *second, "second");
+  Call third = worker->TakeCall();
+  ASSERT_NE(third, nullptr);
+  Reply(*worker, *third, "third");
+  Reply(*worker, *first, "first");
+  EXPECT_EQ(worker->NextCall(), nullptr);
+  EXPECT_EQ(raylet.Await(Body::Exiting)->body_as_Exiting()->reason()->str(), "told to");
+  EXPECT_EQ(Take(results[0]), "first");
+  EXPECT_EQ(Take(results[2]), "third");
+  EXPECT_EQ(Take(results[3]), "io");
+  driver->Drop(results[1]);
+}
+
+TEST_F(CoreWorkerActorsTest, AnEndAtOnceStartsNothingMore) {
+  Actor* actor = CreateAlive();
+  Object* running = CallActor(actor);
+  Object* queued = CallActor(actor);
+  Call call = Next(*worker);
+  worker->RequestExit("exit_actor() was called");
+  EXPECT_EQ(worker->TakeCall(), nullptr);
+  worker->Abandon(*call);
+  EXPECT_EQ(worker->NextCall(), nullptr);
+  EXPECT_EQ(raylet.Await(Body::Exiting)->body_as_Exiting()->reason()->str(),
+            "exit_actor() was called");
+  driver->Drop(running);
+  driver->Drop(queued);
+}
+
+TEST_F(CoreWorkerActorsTest, ACallForAGroupThatIsNotThereIsRefused) {
+  Actor* actor = CreateAlive();
+  Function* method = driver->InternMethod(actor, "add", InGroup("nowhere"));
+  Object* result = driver->SubmitActorCall(actor, method, 1, Arguments(), nullptr);
+  Call call = Next(*worker);
+  EXPECT_NE(call->refused.find("no concurrency group 'nowhere'"), std::string::npos);
+  Reply(*worker, *call, "");
+  driver->Drop(result);
 }
 
 TEST_F(CoreWorkerActorsTest, AnArgumentThatIsNotReadyHoldsTheCallsBehindIt) {
@@ -306,7 +363,9 @@ TEST_F(CoreWorkerActorsTest, WithoutTheRayletAnActorIsDead) {
   raylet.HangUpOn(driver_id());
   EXPECT_THAT(Take(queued), StartsWith("NodeDied: "));
   EXPECT_THAT(Take(CallActor(Create())), StartsWith("NodeDied: "));
-  EXPECT_THAT(Take(CallActor(Create("a name"))), StartsWith("NodeDied: "));
+  ActorOptions named;
+  named.name = "a name";
+  EXPECT_THAT(Take(CallActor(Create(std::move(named)))), StartsWith("NodeDied: "));
   Actor* unknown = driver->GetActor(RandomActorId(raylet.job));
   EXPECT_THAT(Take(CallActor(unknown)), StartsWith("NodeDied: "));
 }

@@ -138,8 +138,6 @@ class CoreWorkerTest : public ::testing::Test {
   static Call Next(CoreWorker& worker) {
     Call call = worker.NextCall();
     EXPECT_NE(call, nullptr);
-    worker.BeginTask(*call);
-    worker.ArgumentsRead();
     return call;
   }
   static void Reply(CoreWorker& worker, IncomingCall& call, std::string_view text,

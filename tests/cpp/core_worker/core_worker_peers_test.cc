@@ -63,9 +63,9 @@ TEST_F(CoreWorkerPeersTest, AReferenceKeptByATaskOutlivesTheOwnersOwn) {
   driver->Drop(object);
   Grant(*worker);
   Call call = worker->NextCall();
-  worker->BeginTask(*call);
+  CoreWorker::BeginArguments(*call);
   Object* kept = worker->Restore(id, owner);  // As unpickling its arguments does.
-  worker->ArgumentsRead();
+  CoreWorker::EndArguments();
   Reply(*worker, *call, "kept it");
   EXPECT_EQ(Take(result), "kept it");
   EXPECT_EQ(driver->GetStatistics().objects, 1u) << "the worker still refers to it";
@@ -84,9 +84,9 @@ TEST_F(CoreWorkerPeersTest, AReferenceNotKeptByATaskIsNobodysBusiness) {
   Object* result = Submit(0, std::move(arguments));
   Grant(*worker);
   Call call = worker->NextCall();
-  worker->BeginTask(*call);
+  CoreWorker::BeginArguments(*call);
   Object* seen = worker->Restore(object->id, owner);
-  worker->ArgumentsRead();
+  CoreWorker::EndArguments();
   worker->Drop(seen);
   Reply(*worker, *call, "done");
   EXPECT_EQ(Take(result), "done");

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/execution.h"
+
+#include <unordered_map>
+
+#include "bindings/arguments.h"
+#include "bindings/options.h"
+#include "bindings/serialization.h"
+#include "bindings/session.h"
+#include "core_worker/frames_out.h"
+
+namespace skyray::bindings {
+namespace {
+
+namespace fbr = fb::raylet;
+using core_worker::CoreWorker;
+using core_worker::IncomingCall;
+using core_worker::PayloadFormat;
+using core_worker::PayloadParts;
+
+constexpr uint32_t kFunctionWaitMs = 60'000;
+
+// What this process has loaded, and what it is.
+struct Execution {
+  std::unordered_map<FunctionId, PyObject*> functions;
+  PyObject* actor = nullptr;  // The instance, in an actor's process.
+  std::unordered_map<std::string, PyObject*> methods;
+  ActorId actor_id;
+  uint32_t restarts = 0;
+  core_worker::Concurrency concurrency;
+  std::vector<std::string> gpu_ids;
+  bool accelerators_set = false;
+  std::shared_ptr<const core_worker::BoundLease> lease;
+  // Of the last task, or of the actor's creation: for what is printed, and for threads
+  // that the user's code has started.
+  TaskId task;
+  std::string label;
+  // On an event loop: a ContextVar, and what to make of its value.
+  PyObject* call_variable = nullptr;
+  RunningCall* (*running_of)(PyObject*) = nullptr;
+};
+
+thread_local RunningCall* running_here = nullptr;
+
+Execution& TheExecution() {
+  static Execution execution;
+  return execution;
+}
+
+uint32_t MicrosSince(std::chrono::steady_clock::time_point start) {
+  const auto passed = std::chrono::steady_clock::now() - start;
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(passed).count();
+  return static_cast<uint32_t>(std::min<int64_t>(us, UINT32_MAX));
+}
+
+// The exported function or class, which the process keeps.
+PyObject* LoadFunction(CoreWorker& worker, const FunctionId& id) {
+  auto& functions = TheExecution().functions;
+  if (const auto it = functions.find(id); it != functions.end()) return it->second;
+  auto reply = [&] {
+    const ReleaseGil released;
+    return worker.Request([&](core_worker::Builder& builder, fbr::Body& type) {
+      type = fbr::Body::Kv;
+      const auto space = builder.CreateString("fun");
+      const auto key = core_worker::PutId(builder, id);
+      return fbr::CreateKv(builder, fbr::KvOp::Get, space, key, 0, true, kFunctionWaitMs).Union();
+    });
+  }();
+  if (!reply) return RaiseStatus(reply.error());
+  const auto* found = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_KvReply();
+  if (found == nullptr || !found->found() || found->value() == nullptr) {
+    return RaiseStatus(
+        Status(ErrorCode::NotFound, "the code of function " + id.Hex() +
+                                        " was not exported within a minute; is its driver alive?"));
+  }
+  PyObject* function = PyObject_CallFunction(TheSession().hooks.load_function, "y#",
+                                             reinterpret_cast<const char*>(found->value()->data()),
+                                             static_cast<Py_ssize_t>(found->value()->size()));
+  if (function == nullptr) return nullptr;
+  // Another thread may have loaded it meanwhile: its is kept.
+  const auto [it, kept] = functions.emplace(id, function);
+  if (!kept) Py_DECREF(function);
+  return it->second;
+}
+
+bool SetAccelerators(const std::vector<std::string>& gpu_ids) {
+  Execution& execution = TheExecution();
+  if (execution.accelerators_set && execution.gpu_ids == gpu_ids) return true;
+  const PyRef list(PyList_New(0));
+  if (!list) return false;
+  for (const std::string& id : gpu_ids) {
+    const PyRef text(PyUnicode_FromStringAndSize(id.data(), static_cast<Py_ssize_t>(id.size())));
+    if (!text || PyList_Append(list.get(), text.get()) < 0) return false;
+  }
+  const PyRef done(PyObject_CallOneArg(TheSession().hooks.set_accelerators, list.get()));
+  if (!done) return false;
+  execution.gpu_ids = gpu_ids;
+  execution.accelerators_set = true;
+  return true;
+}
+
+// The exception that is set, as the bytes of a TaskError. An exception that
+// cannot even be described is described by its type.
+std::string TakeTaskError(const std::string& name) {
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  const PyRef owned_type(type), owned_value(value), owned_traceback(traceback);
+  const PyRef bytes(PyObject_CallFunction(TheSession().hooks.task_error, "Os#", value, name.data(),
+                                          static_cast<Py_ssize_t>(name.size())));
+  if (bytes && PyBytes_Check(bytes.get())) {
+    return {PyBytes_AS_STRING(bytes.get()), static_cast<size_t>(PyBytes_GET_SIZE(bytes.get()))};
+  }
+  PyErr_Print();
+  return {};
+}
+
+void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us) {
+  const std::string error = TakeTaskError(call.name);
+  const ReleaseGil released;
+  if (error.empty()) {
+    const auto value = core_worker::MakeErrorValue(
+        ErrorCode::TaskFailed, call.name +
+                                   " raised an exception that could not be pickled; see "
+                                   "the worker's log for it");
+    const auto view = core_worker::PayloadView::Parse(value->span());
+    worker.ReplyError(call, execute_us,
+                      {view->format,
+                       {reinterpret_cast<const char*>(view->inband.data()), view->inband.size()},
+                       {}});
+    return;
+  }
+  worker.ReplyError(call, execute_us, {PayloadFormat::TaskError, error, {}});
+}
+
+bool SerializeReturn(PyObject* value, std::vector<Serialized>& out) {
+  Serialized serialized;
+  if (!serialized.From(value)) return false;
+  out.push_back(std::move(serialized));
+  return true;
+}
+
+bool SerializeReturns(const IncomingCall& call, PyObject* result, std::vector<Serialized>& out) {
+  const uint16_t asked = call.call.header.returns;
+  if (asked == 0) return true;
+  if (asked == 1) return SerializeReturn(result, out);
+  const PyRef sequence(
+      PySequence_Fast(result, ("num_returns=" + std::to_string(asked) + ", but " + call.name +
+                               " returned something that is not a sequence")
+                                  .c_str()));
+  if (!sequence) return false;
+  const Py_ssize_t got = PySequence_Fast_GET_SIZE(sequence.get());
+  if (got != asked) {
+    PyErr_Format(PyExc_ValueError, "Task returned %zd objects, but num_returns=%d.", got,
+                 static_cast<int>(asked));
+    return false;
+  }
+  for (Py_ssize_t i = 0; i < got; ++i) {
+    if (!SerializeReturn(PySequence_Fast_GET_ITEM(sequence.get(), i), out)) return false;
+  }
+  return true;
+}
+
+void ReplyResult(CoreWorker& worker, IncomingCall& call, PyObject* result,
+                 std::chrono::steady_clock::time_point start) {
+  std::vector<Serialized> serialized;
+  if (!SerializeReturns(call, result, serialized)) {
+    return ReplyException(worker, call, MicrosSince(start));
+  }
+  std::vector<core_worker::TaskReturn> returns;
+  bool large = false;
+  for (Serialized& one : serialized) {
+    returns.push_back({one.Parts(), one.TakeContained()});
+    large = large || returns.back().parts.Bytes() > core_worker::kInProcessBytesMax;
+  }
+  // A small reply is a few memory copies: not worth letting go of the GIL.
+  const uint32_t execute_us = MicrosSince(start);
+  if (!large) return worker.Reply(call, execute_us, std::move(returns));
+  const ReleaseGil released;
+  worker.Reply(call, execute_us, std::move(returns));
+}
+
+// The callable of an actor's call: a new reference.
+PyObject* FindMethod(const std::string& name) {
+  Execution& execution = TheExecution();
+  if (const auto it = execution.methods.find(name); it != execution.methods.end()) {
+    return Py_NewRef(it->second);
+  }
+  PyObject* method = PyObject_GetAttrString(execution.actor, name.c_str());
+  if (method != nullptr && execution.methods.emplace(name, method).second) Py_INCREF(method);
+  return method;
+}
+
+// The built-in methods every actor has. Null without an exception: not one.
+PyObject* CallBuiltin(const std::string& name, PyObject* args) {
+  if (name == "__ray_ready__") Py_RETURN_TRUE;
+  if (name != "__ray_call__") return nullptr;
+  const Py_ssize_t count = PyTuple_GET_SIZE(args);
+  if (count < 1) {
+    PyErr_SetString(PyExc_TypeError, "__ray_call__ takes a function, called with the instance");
+    return nullptr;
+  }
+  const PyRef rest(PyTuple_GetSlice(args, 1, count));
+  const PyRef instance(PyTuple_Pack(1, TheExecution().actor));
+  const PyRef all(PySequence_Concat(instance.get(), rest.get()));
+  return all ? PyObject_Call(PyTuple_GET_ITEM(args, 0), all.get(), nullptr) : nullptr;
+}
+
+// As UnpackArguments; the references among them are the call's borrows.
+bool TakeArguments(CoreWorker& worker, IncomingCall& call, PyRef& args, PyRef& kwargs) {
+  PyObject *positional, *named;
+  CoreWorker::BeginArguments(call);
+  const bool unpacked = UnpackArguments(worker, call.call, &positional, &named);
+  CoreWorker::EndArguments();
+  if (!unpacked) return false;
+  args = PyRef(positional);
+  kwargs = PyRef(named);
+  return true;
+}
+
+RunningCall* CurrentCall() {
+  const Execution& execution = TheExecution();
+  if (running_here != nullptr || execution.call_variable == nullptr) return running_here;
+  PyObject* value = nullptr;
+  if (PyContextVar_Get(execution.call_variable, nullptr, &value) < 0) PyErr_Clear();
+  const PyRef owned(value);
+  return value == nullptr ? nullptr : execution.running_of(value);
+}
+
+}  // namespace
+
+CallScope::CallScope(RunningCall& running) : outer_(std::exchange(running_here, &running)) {}
+CallScope::~CallScope() { running_here = outer_; }
+
+void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*)) {
+  TheExecution().call_variable = Py_NewRef(variable);
+  TheExecution().running_of = running_of;
+}
+
+PyObject* RunCall(CoreWorker& worker, RunningCall& running) {
+  IncomingCall& call = *running.call;
+  if (!call.refused.empty()) {
+    PyErr_SetString(PyExc_ValueError, call.refused.c_str());
+    return nullptr;
+  }
+  Execution& execution = TheExecution();
+  if (call.method.empty()) {
+    execution.task = call.call.header.task;
+    execution.label = call.name;
+    execution.lease = worker.LeaseOf(call);
+    static const std::vector<std::string> kNoGpus;
+    if (!SetAccelerators(execution.lease ? execution.lease->gpu_ids : kNoGpus)) return nullptr;
+  }
+  PyRef args, kwargs;
+  if (!TakeArguments(worker, call, args, kwargs)) return nullptr;
+  if (call.method.empty()) {
+    PyObject* function = LoadFunction(worker, call.function_id);
+    return function == nullptr ? nullptr : PyObject_Call(function, args.get(), kwargs.get());
+  }
+  if (execution.actor == nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "a method was called on a worker that is not an actor");
+    return nullptr;
+  }
+  PyObject* result = CallBuiltin(call.method, args.get());
+  if (result != nullptr || PyErr_Occurred() != nullptr) return result;
+  const PyRef method(FindMethod(call.method));
+  return method ? PyObject_Call(method.get(), args.get(), kwargs.get()) : nullptr;
+}
+
+bool AnswerCall(CoreWorker& worker, RunningCall& running, PyObject* result) {
+  IncomingCall& call = *running.call;
+  if (running.exiting) {
+    // exit_actor(): the caller learns of the end from the actor's death.
+    PyErr_Clear();
+    worker.Abandon(call);
+    worker.RequestExit("exit_actor() was called");
+    return true;
+  }
+  if (result != nullptr) {
+    ReplyResult(worker, call, result, running.start);
+    return true;
+  }
+  if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
+    worker.Abandon(call);
+    return false;
+  }
+  ReplyException(worker, call, MicrosSince(running.start));
+  return true;
+}
+
+bool CreateActor(CoreWorker& worker, IncomingCall& call) {
+  Execution& execution = TheExecution();
+  execution.actor_id = call.actor_id;
+  execution.restarts = call.restarts;
+  execution.concurrency = call.concurrency;
+  execution.task = call.call.header.task;
+  execution.label = call.name;
+  execution.lease = call.lease;
+  PyRef instance;
+  if (SetAccelerators(call.lease->gpu_ids)) {
+    PyObject* cls = LoadFunction(worker, call.function_id);
+    PyRef args, kwargs;
+    if (cls != nullptr && TakeArguments(worker, call, args, kwargs)) {
+      instance = PyRef(PyObject_Call(cls, args.get(), kwargs.get()));
+    }
+  }
+  if (!instance && PyErr_ExceptionMatches(PyExc_SystemExit)) return false;
+  if (!instance) {
+    const std::string error = TakeTaskError(call.name + ".__init__");
+    const ReleaseGil released;
+    worker.ActorStarted(call, PayloadParts{PayloadFormat::TaskError, error, {}},
+                        "its __init__ raised");
+    worker.RequestExit("its __init__ raised");
+    return true;
+  }
+  execution.actor = instance.Release();
+  const ReleaseGil released;
+  worker.ActorStarted(call, std::nullopt, "");
+  return true;
+}
+
+PyObject* ExitActor(PyObject*, PyObject*) {
+  if (TheExecution().actor == nullptr) {
+    PyErr_SetString(PyExc_TypeError, "exit_actor called on a non-actor worker.");
+    return nullptr;
+  }
+  RunningCall* running = CurrentCall();
+  if (running == nullptr) {
+    PyErr_SetString(PyExc_TypeError,
+                    "exit_actor() was called on a thread that runs no method of the actor: call "
+                    "it in a method.");
+    return nullptr;
+  }
+  running->exiting = true;
+  Py_RETURN_NONE;
+}
+
+PyObject* CurrentTaskName(PyObject*, PyObject*) {
+  const std::string& name = TheExecution().label;
+  return PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
+}
+
+PyObject* Context(PyObject*, PyObject*) {
+  CoreWorker* worker = RequireWorker();
+  if (worker == nullptr) return nullptr;
+  const Execution& execution = TheExecution();
+  const RunningCall* running = CurrentCall();
+  const TaskId& task = running != nullptr       ? running->call->call.header.task
+                       : execution.task.IsNil() ? worker->put_task()
+                                                : execution.task;
+  const std::string& name = running != nullptr ? running->call->name : execution.label;
+  const core_worker::SessionInfo& session = worker->session();
+  const PyRef gpus(PyList_New(0));
+  for (const std::string& id : execution.gpu_ids) {
+    const PyRef text(PyUnicode_FromStringAndSize(id.data(), static_cast<Py_ssize_t>(id.size())));
+    if (!gpus || !text || PyList_Append(gpus.get(), text.get()) < 0) return nullptr;
+  }
+  const PyRef resources(
+      ResourcesToDict(execution.lease ? execution.lease->resources : ResourceSet()));
+  if (!resources) return nullptr;
+  const auto bytes = [](std::string_view binary) {
+    return PyBytes_FromStringAndSize(binary.data(), static_cast<Py_ssize_t>(binary.size()));
+  };
+  PyRef groups(ConcurrencyToList(execution.concurrency));
+  if (!groups) return nullptr;
+  return Py_BuildValue("{sNsNsNsNsNsssOsOsIsN}", "job_id", bytes(session.job_id.Binary()),
+                       "node_id", bytes(session.node_id.Binary()), "worker_id",
+                       bytes(session.worker_id.Binary()), "task_id", bytes(task.Binary()),
+                       "actor_id", bytes(execution.actor_id.Binary()), "task_name", name.c_str(),
+                       "gpu_ids", gpus.get(), "resources", resources.get(), "restarts",
+                       execution.restarts, "concurrency_groups", groups.Release());
+}
+
+}  // namespace skyray::bindings

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running one call: its arguments become Python values, the function or method is
+// called, and what comes of it becomes the reply.
+//
+// Threading:  with the GIL held (let go of while they wait); any thread.
+// Ownership:  the process's functions and its actor's instance live here.
+// Errors:     what user code raises becomes the reply; only SystemExit is left
+//             set for the caller (false or null), as it ends the process.
+#pragma once
+
+#include <Python.h>
+
+#include <chrono>
+
+#include "core_worker/core_worker.h"
+
+namespace skyray::bindings {
+
+// What user code runs in, from the unpacking of its arguments to the reply.
+struct RunningCall {
+  core_worker::IncomingCall* call = nullptr;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  bool exiting = false;  // exit_actor() was called.
+};
+
+// Makes a call the one that runs on this thread.
+class CallScope {
+ public:
+  explicit CallScope(RunningCall& running);
+  ~CallScope();
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+
+ private:
+  RunningCall* outer_;
+};
+
+// The creation of an actor.
+bool CreateActor(core_worker::CoreWorker& worker, core_worker::IncomingCall& call);
+// REQUIRES: in its CallScope. What user code returned (for `async def`: the
+// coroutine), or null with an exception set.
+PyObject* RunCall(core_worker::CoreWorker& worker, RunningCall& running);
+// Replies with `result`, or, if it is null, with the exception that is set.
+bool AnswerCall(core_worker::CoreWorker& worker, RunningCall& running, PyObject* result);
+
+// The event loop's part: the ContextVar that holds the CallObject of a coroutine.
+void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*));
+
+PyObject* ExitActor(PyObject* module, PyObject* none);
+PyObject* Context(PyObject* module, PyObject* none);
+PyObject* CurrentTaskName(PyObject* module, PyObject* none);
+
+}  // namespace skyray::bindings

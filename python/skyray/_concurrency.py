@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actors that run several calls at once: on an event loop, or on threads.
+
+A worker's main thread is here from the actor's creation to its end. Which calls may
+start, and how many at once, the core decides (cpp/src/core_worker/call_queue.h).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import selectors
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from . import _core
+
+# What await_work() answers.
+_CALLS, _DESCRIPTORS, _EXIT = 1, 2, 4
+# Plain methods that run in one turn of the loop, before it looks at anything else.
+_CALLS_PER_TURN = 64
+
+_call: contextvars.ContextVar[_core.Call] = contextvars.ContextVar("skyray_call")
+
+
+def run_async_actor(creation: _core.Call) -> None:
+    """Runs the actor's ``__init__`` and all its methods on one event loop, until its end.
+
+    Raises:
+        SystemExit: the user's code asked for it.
+    """
+    _Loop().run(creation)
+
+
+def run_threaded_actor(groups: list[tuple[str, int]]) -> None:
+    """Runs the calls of each group on as many threads as it may have, until the end.
+
+    Args:
+        groups: name and limit of each.
+
+    Raises:
+        SystemExit: the user's code asked for it.
+    """
+    _Threads(groups).run()
+
+
+class _Selector(selectors.EpollSelector):
+    """Waits in the core: for calls, and for the descriptors of the user's code.
+
+    One wait for both, so that a call reaches the loop without a second thread.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner: _Loop | None = None
+        _core.watch(self.fileno(), _call)
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        work = _core.await_work(timeout)
+        if work & (_CALLS | _EXIT) and self.owner is not None:
+            self.owner.wake(bool(work & _EXIT))
+        # With no time to wait the core has not looked at the descriptors.
+        if work & _DESCRIPTORS or (timeout is not None and timeout <= 0):
+            return super().select(0)
+        return []
+
+
+class _Loop:
+    """The event loop of an async actor."""
+
+    def __init__(self) -> None:
+        selector = _Selector()
+        self._loop = asyncio.SelectorEventLoop(selector)
+        # A task that nobody else refers to may be collected before it is done.
+        self._tasks: set[asyncio.Task[None]] = set()
+        selector.owner = self
+
+    def run(self, creation: _core.Call) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.call_soon(creation.create)
+        self._loop.run_forever()
+
+    def wake(self, ending: bool) -> None:
+        if ending:
+            self._loop.stop()
+        else:
+            self._loop.call_soon(self._take_calls)
+
+    def _take_calls(self) -> None:
+        for _ in range(_CALLS_PER_TURN):
+            call = _core.take_call()
+            if call is None:
+                return
+            coroutine = call.start()
+            if coroutine is not None:
+                task = self._loop.create_task(_complete(call, coroutine))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+
+async def _complete(call: _core.Call, coroutine: Coroutine[Any, Any, Any]) -> None:
+    _call.set(call)
+    try:
+        value = await coroutine
+    except BaseException as error:
+        call.fail(error)
+    else:
+        call.finish(value)
+
+
+class _Threads:
+    """The threads of a threaded actor: started when there is work for one more."""
+
+    def __init__(self, groups: list[tuple[str, int]]) -> None:
+        self._groups = groups
+        self._lock = threading.Lock()
+        self._started = [0] * len(groups)
+        self._exit: SystemExit | None = None
+
+    def run(self) -> None:
+        for index in range(len(self._groups)):
+            self._start(index)
+        _core.await_exit()
+        if self._exit is not None:
+            raise self._exit
+
+    def _start(self, index: int) -> None:
+        name, limit = self._groups[index]
+        with self._lock:
+            number = self._started[index]
+            if number >= limit:
+                return
+            self._started[index] = number + 1
+        label = f"skyray-{name or 'default'}-{number}"
+        threading.Thread(target=self._work, args=(index,), name=label, daemon=True).start()
+
+    def _work(self, index: int) -> None:
+        try:
+            _core.run_calls(index, lambda: self._start(index))
+        except SystemExit as request:
+            self._exit = request
+            _core.request_exit("a method raised SystemExit")
