@@ -89,7 +89,7 @@ def test_each_state_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     def told(*parts: str) -> bool:
         return any(all(part in line for part in parts) for line in lines)
 
-    assert told("of hold, which runs on the worker pid ")
+    assert told("of hold, which runs on the worker pid ", ", busy for 1")
     assert told("of second, which waits for a worker: on node home it needs {CPU: 1}")
     assert told("CPU: 0 of 1 free, held by hold")
     assert told("of third, which waits for its argument: object", "of second, which waits for a")

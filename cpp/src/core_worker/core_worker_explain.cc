@@ -144,6 +144,9 @@ void CoreWorker::ExplainTask(const Task& task, Explanation& out, int depth) cons
     out.text +=
         before == 0 ? ", which runs on the worker pid " : ", which is behind others on pid ";
     out.text += std::to_string(task.lease->pid);
+    // It idled, for 100 ms at most, just before what it does now.
+    const int64_t busy_ns = NowNs() - task.lease->idle_since_ns;
+    out.text += ", busy for " + std::to_string(busy_ns / 1'000'000'000) + " s";
     if (task.lease->node != self_.node) out.text += " of node " + Shorten(task.lease->node.Hex());
     return;
   }

@@ -30,7 +30,11 @@ void NodeServer::ExplainOf(const Client& client, uint64_t request,
 
 std::string NodeServer::ExplainRequest(const LeaseOwner& owner, uint64_t request_id) const {
   const std::string here = "on node " + NodeName() + " ";
-  if (const std::string why = queue_.WhyWaiting(owner, request_id); !why.empty()) return here + why;
+  const std::string why = queue_.WhyWaiting(owner, request_id);
+  if (!why.empty() && memory_short_) {
+    return here + "memory is short, and nothing is begun while other work runs";
+  }
+  if (!why.empty()) return here + why;
   for (const LeaseId& lease : queue_.LeasesOf(owner)) {
     if (queue_.Find(lease)->request.request_id != request_id) continue;
     if (pool_.FindByLease(lease) == nullptr)

@@ -82,7 +82,10 @@ void NodeServer::Schedule() {
   if (stopping_) return;
   CheckMemory(Now());
   // Begun now it would only be ended again; what runs first gives some back.
-  if (memory_short_) return ArmFromCores();
+  if (memory_short_) {
+    ReportResources();
+    return ArmFromCores();
+  }
   const LeaseOutcome outcome = queue_.Schedule(placement_, Now());
   for (const Lease& lease : outcome.granted) Grant(lease);
   for (const auto& [request, node] : outcome.sent_on) {

@@ -27,6 +27,7 @@ void WorkerPool::FinishJob(const JobId& job) {
   for (auto& [key, group] : groups_) {
     if (key.job == job) group.prestart = 0;
   }
+  DropUnused();
 }
 
 void WorkerPool::Prestart(const JobId& job, size_t count) {
@@ -35,6 +36,7 @@ void WorkerPool::Prestart(const JobId& job, size_t count) {
   Group& group = groups_[PoolKey{job}];
   const size_t have = group.idle.size() + group.starting;
   if (count > have) group.prestart = std::max(group.prestart, count - have);
+  DropIfUnused(PoolKey{job});
 }
 
 void WorkerPool::Lend(PoolWorker& worker, const LeaseId& lease, TimePoint now) {
@@ -315,6 +317,31 @@ std::vector<JobId> WorkerPool::Jobs() const {
 size_t WorkerPool::CountIn(State state) const {
   return static_cast<size_t>(std::count_if(workers_.begin(), workers_.end(),
                                            [&](const auto& e) { return e.second.state == state; }));
+}
+
+bool WorkerPool::Recount() const {
+  std::map<PoolKey, Group> counted;
+  size_t starting = 0, idle = 0, special = 0;
+  for (const auto& [id, worker] : workers_) {
+    Group& group = counted[worker.key];
+    ++group.workers;
+    group.starting += worker.state == State::Starting;
+    starting += worker.state == State::Starting;
+    if (worker.state == State::Leased && by_lease_.at(worker.lease) != id) return false;
+    if (worker.state != State::Idle || worker.ending) continue;
+    group.idle.push_back(id);
+    ++idle;
+    special += worker.key.special();
+  }
+  for (const auto& [key, group] : groups_) {
+    const Group& right = counted[key];
+    if (group.unused() || group.workers != right.workers || group.starting != right.starting ||
+        group.idle.size() != right.idle.size()) {
+      return false;
+    }
+  }
+  return counted.size() == groups_.size() && starting == starting_ && idle == idle_ &&
+         special == idle_special_ && by_lease_.size() == CountIn(State::Leased);
 }
 
 }  // namespace skyray::raylet

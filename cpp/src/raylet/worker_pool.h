@@ -123,6 +123,8 @@ class WorkerPool {
   std::vector<JobId> Jobs() const;
   size_t size() const { return workers_.size(); }
   size_t CountIn(PoolWorker::State state) const;
+  // All counts as the workers say they must be, and no group that nobody needs.
+  bool Recount() const;
 
  private:
   // The workers of one kind. Gone when nobody works, waits or starts.

@@ -90,7 +90,7 @@ TEST_F(CoreWorkerExplainTest, ARunningTaskNeedsNoAnswerOfTheRaylets) {
   Grant(*worker);
   Call call = Next(*worker);
   WaitFor(object);
-  EXPECT_THAT(Said(), AllOf(HasSubstr("of f, which runs on the worker pid 4711"),
+  EXPECT_THAT(Said(), AllOf(HasSubstr("of f, which runs on the worker pid 4711, busy for 0 s"),
                             Not(HasSubstr("others"))));
   Reply(*worker, *call, "done");
 }

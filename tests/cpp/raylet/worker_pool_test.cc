@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
+
 namespace skyray::raylet {
 namespace {
 
@@ -238,6 +240,55 @@ TEST_F(WorkerPoolTest, IdleWorkersOfManyEnvironmentsAreFew) {
   EXPECT_THAT(ended, SizeIs(100 - 2 - kIdleSpecialExtra));
   now += kIdleWorkerKeep;
   EXPECT_THAT(pool.Surplus(now), SizeIs(kIdleSpecialExtra)) << "later only one a CPU stays";
+}
+
+// Leases of five kinds come and go, workers start, fail, idle and end, in any order.
+TEST_F(WorkerPoolTest, CountsAreRightWhateverHappens) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto pick = [&](size_t count) { return random() % count; };
+  const std::vector<PoolKey> keys{{job}, {job, "1"}, {job, "2"}, {other_job}, {other_job, "1"}};
+  std::vector<LeaseId> waiting;
+  for (int step = 0; step < 20'000; ++step) {
+    const std::vector<WorkerId> all = pool.All();
+    const WorkerId some = all.empty() ? WorkerId() : all[pick(all.size())];
+    const PoolWorker* worker = pool.Find(some);
+    now += std::chrono::milliseconds(pick(50));
+    switch (pick(10)) {
+      case 0:
+      case 1:
+        waiting.push_back(LeaseId::FromRandom());
+        pool.Assign(keys[pick(keys.size())], waiting.back(), now);
+        break;
+      case 2:
+        Forks();
+        break;
+      case 3:
+      case 4:
+        if (worker != nullptr) pool.OnRegistered(some, worker->pid, now);
+        break;
+      case 5:
+        pool.OnReturned(some, now);
+        break;
+      case 6:
+        if (worker != nullptr) pool.OnExited(worker->pid);
+        break;
+      case 7:
+        pool.MarkEnding(some, true, "asked to");
+        break;
+      case 8:
+        if (!waiting.empty()) pool.StopWaiting(waiting[pick(waiting.size())]);
+        pool.TakeHopeless(keys[pick(keys.size())]);
+        break;
+      case 9:
+        for (const WorkerId& surplus : pool.Surplus(now)) pool.MarkEnding(surplus, true, "idle");
+        if (pick(50) == 0) pool.OnAllExited();
+        break;
+    }
+    if (step % 50 == 0) pool.Prestart(job, pick(3));
+    ASSERT_TRUE(pool.Recount()) << "after step " << step;
+  }
 }
 
 }  // namespace
