@@ -221,6 +221,8 @@ class Hooks:
         :meth:`load_task_error` turns into what the caller sees."""
     def load_task_error(self, payload: bytes) -> BaseException:
         """The exception (RayTaskError that is also the user's type) to raise."""
+    def load_failed(self, error: Exception) -> BaseException:
+        """What to raise where a value cannot be unpickled because of ``error``."""
     def error(self, code: int, message: str, actor_id: str) -> BaseException:
         """The exception for an ErrorCode of fbs/error.fbs; ``actor_id``: hex or ""."""
     def load_function(self, blob: bytes) -> Any:

@@ -17,7 +17,13 @@ from typing import Any, Callable, ClassVar
 
 import cloudpickle
 
-from .exceptions import ActorDiedError, RayError, RayTaskError, UnserializableException
+from .exceptions import (
+    ActorDiedError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+    UnserializableException,
+)
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PICKLER_FILE = cloudpickle.Pickler.dump.__code__.co_filename
@@ -64,8 +70,8 @@ def serialize(value: Any) -> tuple[bytes, list[Any]]:
     """``value`` as a pickle and the buffers that it refers to, in order.
 
     Raises:
-        TypeError: something in it cannot be pickled; the message says what, how
-            one gets to it from ``value``, and what to do.
+        TypeError, pickle.PicklingError: something in it cannot be pickled; the
+            message says what, how one gets to it from ``value``, and what to do.
     """
     buffers: list[Any] = []
     with io.BytesIO() as file:
@@ -80,7 +86,7 @@ def dump_code(code: Any, name: str) -> bytes:
     """A function or class as bytes, whole if it is from ``__main__`` or the like.
 
     Raises:
-        TypeError: as :func:`serialize`.
+        TypeError, pickle.PicklingError: as :func:`serialize`.
     """
     try:
         return dumps(code)
@@ -89,10 +95,14 @@ def dump_code(code: Any, name: str) -> bytes:
         raise _explained(code, what, error) from _worth_showing(error)
 
 
-def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
+def dumps(
+    value: Any,
+    buffer_callback: Callable[[Any], Any] | None = None,
+    pickler: type[cloudpickle.Pickler] = _CodePickler,
+) -> bytes:
     """``value`` as one pickle, functions and classes from ``__main__`` whole."""
     with io.BytesIO() as file:
-        _CodePickler(file, 5, buffer_callback=buffer_callback).dump(value)
+        pickler(file, 5, buffer_callback=buffer_callback).dump(value)
         return file.getvalue()
 
 
@@ -100,10 +110,22 @@ def load_code(blob: bytes) -> Any:
     return pickle.loads(blob)
 
 
-def _explained(value: Any, what: str, error: Exception) -> TypeError:
+def load_failed(error: Exception) -> BaseException:
+    """What to raise where ``error`` keeps a value from being unpickled."""
+    import traceback
+
+    what = "".join(traceback.format_exception_only(type(error), error)).strip()
+    failure = RaySystemError(f"The value cannot be unpickled: {what}", user_traceback(error))
+    failure.__cause__ = error
+    return failure
+
+
+def _explained(value: Any, what: str, error: Exception) -> Exception:
+    """A TypeError, or a PicklingError if ``error`` is one."""
     from ._unpicklable import sentence
 
-    return TypeError(sentence(value, what, error))
+    cls = pickle.PicklingError if isinstance(error, pickle.PicklingError) else TypeError
+    return cls(sentence(value, what, error))
 
 
 def _worth_showing(error: Exception) -> Exception | None:
@@ -127,11 +149,21 @@ def dump_task_error(
         actor_id: hex, in an actor.
         actor_repr: its ``repr``, in an actor.
     """
-    trace = user_traceback(error)
+    trace = user_traceback(error) + _hint(error)
     # A task that failed because another one did is blamed on that one's cause.
     cause = error.cause if isinstance(error, RayTaskError) else error
     fields = (name, trace, None, f"skyray::{name}", os.getpid(), ip, actor_repr, actor_id)
     return pickle.dumps((fields, dump_cause(cause, trace)), protocol=5)
+
+
+def _hint(error: BaseException) -> str:
+    """What to do about an error that is often met for the first time in a task."""
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        return (
+            "\n(Arrays that come from the object store, as large arguments do, are read-only: "
+            "others may be reading them. Change a copy: array = array.copy().)\n"
+        )
+    return ""
 
 
 def load_task_error(payload: bytes) -> BaseException:
@@ -158,11 +190,10 @@ def dump_cause(cause: BaseException, trace: str) -> bytes:
     try:
         pickle.loads(blob)
     except Exception:
-        # Its constructor does not take what BaseException keeps as args. What it
-        # consists of can travel all the same.
-        parts = (type(cause), cause.args, vars(cause))
+        # A constructor that does not take what BaseException keeps as args. What the
+        # exception consists of can travel all the same.
         try:
-            return dumps(_Rebuilt(parts))
+            return dumps(cause, pickler=_PartsPickler)
         except Exception:
             return blob
     return blob
@@ -174,21 +205,25 @@ def load_cause(blob: bytes) -> BaseException:
     return cause
 
 
-class _Rebuilt:
-    """Pickles as a call of :func:`_rebuild`."""
+class _PartsPickler(_CodePickler):
+    """Takes exceptions apart whose constructors are the user's."""
 
-    def __init__(self, parts: tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]) -> None:
-        self._parts = parts
-
-    def __reduce__(self) -> Any:
-        return _rebuild, self._parts
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if (
+            isinstance(obj, BaseException)
+            and isinstance(kind.__init__, types.FunctionType)
+            and getattr(kind, "__reduce__", None) is BaseException.__reduce__
+        ):
+            return _rebuild, (kind, obj.args, vars(obj))
+        return super().reducer_override(obj)
 
 
 def _rebuild(
     cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
 ) -> BaseException:
     """An exception without a call of its constructor."""
-    error = cls.__new__(cls)
+    error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
     return error

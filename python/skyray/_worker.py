@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from ._lifecycle import RayContext
     from ._node import Head
 
+# A function or class of more bytes than these is remarked upon; is refused, as it
+# would not fit into a frame.
+CODE_WARN_BYTES = 10 << 20
+CODE_MAX_BYTES = 60 << 20
+
 _CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
@@ -161,6 +166,7 @@ class Code:
 
         Raises:
             TypeError: it cannot be pickled.
+            ValueError: it is too large.
         """
         if self._exported is not None and self._exported[0] is connection:
             return self._exported[1]
@@ -169,10 +175,27 @@ class Code:
         from ._serialization import dump_code
 
         blob = dump_code(self.code, self._name)
+        self._check_size(len(blob))
         code_id = hashlib.blake2b(blob, digest_size=28).digest()
         _core.export_function(code_id, blob)
         self._exported = (connection, code_id)
         return code_id
+
+    def _check_size(self, size: int) -> None:
+        if size <= CODE_WARN_BYTES:
+            return
+        what = "The actor" if isinstance(self.code, type) else "The remote function"
+        name = f"{getattr(self.code, '__module__', '')}.{self._name}"
+        why = (
+            "Check that its definition is not implicitly capturing a large array or other object "
+            "in scope. Tip: use skyray.put() to put large objects in the skyray object store, and "
+            "refer to those."
+        )
+        if size > CODE_MAX_BYTES:
+            raise ValueError(
+                f"{what} {name} is too large ({size >> 20} MiB > {CODE_MAX_BYTES >> 20} MiB). {why}"
+            )
+        print(f"skyray: {what} {name} is very large ({size >> 20} MiB). {why}", file=sys.stderr)
 
 
 class Hooks:
@@ -183,6 +206,7 @@ class Hooks:
 
         self.serialize = _serialization.serialize
         self.load_task_error = _serialization.load_task_error
+        self.load_failed = _serialization.load_failed
         self.actor_class: type | None = None
         self.error: Callable[[int, str, str], BaseException] = error_for
         self.node_ip = ""

@@ -36,7 +36,6 @@ All of them survive pickling.
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 __all__ = [
@@ -87,6 +86,19 @@ __all__ = [
 
 class RayError(Exception):
     """The base of all of these."""
+
+    def to_bytes(self) -> bytes:
+        """Itself, for :meth:`from_bytes` in another process."""
+        from ._serialization import dumps
+
+        return dumps(self)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> RayError:
+        """What :meth:`to_bytes` was called on. Never call it with bytes of strangers."""
+        from ._dual_error import error_from_bytes
+
+        return error_from_bytes(data)
 
 
 class CrossLanguageError(RayError):
@@ -163,25 +175,17 @@ class RayTaskError(RayError):
         self.args = (function_name, traceback_str, cause, proctitle, pid, ip)
 
     def __reduce__(self) -> Any:
-        return RayTaskError, self._fields()
+        from ._dual_error import portable
+
+        return portable(self, is_dual=False)
 
     def _fields(self) -> tuple[Any, ...]:
-        return (
-            self.function_name,
-            self.traceback_str,
-            self.cause,
-            self.proctitle,
-            self.pid,
-            self.ip,
-            self.actor_repr,
-            self._actor_id,
-        )
+        told = (self.function_name, self.traceback_str, self.cause)
+        return (*told, self.proctitle, self.pid, self.ip, self.actor_repr, self._actor_id)
 
     def __str__(self) -> str:
-        where = f"{self.proctitle}() (pid={self.pid}, ip={self.ip}"
-        if self.actor_repr:
-            where += f", actor_id={self._actor_id}, repr={self.actor_repr}"
-        where += ")"
+        actor = f", actor_id={self._actor_id}, repr={self.actor_repr}" if self.actor_repr else ""
+        where = f"{self.proctitle}() (pid={self.pid}, ip={self.ip}{actor})"
         lines = self.traceback_str.strip().split("\n")
         return "\n".join(where if line.startswith("Traceback ") else line for line in lines)
 
@@ -193,19 +197,11 @@ class RayTaskError(RayError):
         """
         if isinstance(self, type(self.cause)):
             return self
-        from ._dual_error import dual
+        from ._dual_error import dual_or_itself
 
-        try:
-            return dual(self)
-        except Exception as failure:
-            warnings.warn(
-                f"{type(self.cause)!r} cannot be combined with RayTaskError ({failure}), so "
-                "`except` for that type does not see this error. Catch RayTaskError and look at "
-                "its `.cause`.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            return self
+        return dual_or_itself(self)
+
+    make_dual_exception_instance = as_instanceof_cause
 
 
 class _Worded(RayError):
@@ -498,8 +494,9 @@ class RuntimeEnvSetupError(RayError):
         self.error_message = error_message
 
     def __str__(self) -> str:
-        why = f"\n{self.error_message}" if self.error_message else ""
-        return f"Failed to set up runtime environment.{why}"
+        return "\n".join(
+            filter(None, ["Failed to set up runtime environment.", self.error_message])
+        )
 
 
 class TaskPlacementGroupRemoved(_Worded):

@@ -154,12 +154,26 @@ PyObject* NewBuffer(const ReadableValue& value, std::span<const uint8_t> bytes) 
   return self;
 }
 
+// `loaded`; if it is null, what pickle raised becomes what the user is to see: an
+// exception of the value's own code must not pass for one of the task that made it.
+PyObject* Loaded(PyObject* loaded) {
+  if (loaded != nullptr || !PyErr_ExceptionMatches(PyExc_Exception)) return loaded;
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  const PyRef owned_type(type), owned_value(value), owned_traceback(traceback);
+  const PyRef error(PyObject_CallOneArg(TheSession().hooks.load_failed, value));
+  if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+  return nullptr;
+}
+
 PyObject* Unpickle(const ReadableValue& value, const PayloadView& payload) {
   PyRef inband(PyMemoryView_FromMemory(
       const_cast<char*>(reinterpret_cast<const char*>(payload.inband.data())),
       static_cast<Py_ssize_t>(payload.inband.size()), PyBUF_READ));
   if (!inband) return nullptr;
-  if (payload.buffers.empty()) return PyObject_CallOneArg(pickle_loads, inband.get());
+  if (payload.buffers.empty()) return Loaded(PyObject_CallOneArg(pickle_loads, inband.get()));
   PyRef buffers(PyList_New(static_cast<Py_ssize_t>(payload.buffers.size())));
   if (!buffers) return nullptr;
   for (size_t i = 0; i < payload.buffers.size(); ++i) {
@@ -168,7 +182,7 @@ PyObject* Unpickle(const ReadableValue& value, const PayloadView& payload) {
     PyList_SET_ITEM(buffers.get(), static_cast<Py_ssize_t>(i), buffer);
   }
   PyObject* arguments[] = {inband.get(), buffers.get()};
-  return PyObject_Vectorcall(pickle_loads, arguments, 1, buffers_keyword);
+  return Loaded(PyObject_Vectorcall(pickle_loads, arguments, 1, buffers_keyword));
 }
 
 PyObject* RaiseTaskError(const PayloadView& payload) {

@@ -19,6 +19,7 @@ struct Hooks {
   PyObject* serialize = nullptr;
   PyObject* task_error = nullptr;
   PyObject* load_task_error = nullptr;
+  PyObject* load_failed = nullptr;
   PyObject* error = nullptr;
   PyObject* load_function = nullptr;
   PyObject* set_accelerators = nullptr;
