@@ -199,6 +199,7 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
   out.function = worker.InternFunction(function, name, executed);
   out.lease_class =
       worker.InternLeaseClass(resources, strategy, runtime_env, /*retriable=*/max_retries != 0);
+  out.returns = static_cast<uint16_t>(returns);
   out.max_retries = max_retries;
   return true;
 }
