@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import io
 import os
+import queue
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -280,3 +282,63 @@ def _set_variable() -> Any:
         __import__("os").environ["POOL_VALUE"] = str(value)
 
     return set_variable
+
+
+@program(
+    expected=(
+        [0, 0, True, False],
+        [1, 2, "x"],
+        ["Empty", "Full", "Empty", "Full", "Full", "Empty"],
+        ["ValueError", "ValueError", "TypeError", "ValueError", "TypeError"],
+        [7, [8, 9]],
+        ["AttributeError", None],
+    )
+)
+def a_queue(ray: Any) -> Any:
+    module = importlib.import_module(f"{ray.__name__}.util.queue")
+
+    def kind(call: Any) -> str:
+        """By type: where the error comes from is the system's choice."""
+        try:
+            call()
+        except module.Empty as error:
+            return "Empty" if isinstance(error, queue.Empty) else "another"
+        except module.Full as error:
+            return "Full" if isinstance(error, queue.Full) else "another"
+        return "nothing"
+
+    shared = module.Queue(2)
+    fresh = [len(shared), shared.qsize(), shared.empty(), shared.full()]
+    shared.put(1)
+    shared.put_nowait(2)
+    full = [kind(lambda: shared.put(3, timeout=0.01)), kind(lambda: shared.put_nowait_batch([3]))]
+    fill = ray.remote(num_cpus=0)(lambda q: [q.put("x"), q.put("y")])
+    filling = fill.remote(shared)  # Waits for room.
+    items = [shared.get(), shared.get(block=True, timeout=60), shared.get(timeout=60)]
+    ray.get(filling)
+    shared.get()
+    kinds = [
+        kind(shared.get_nowait),
+        full[0],
+        kind(lambda: shared.get(timeout=0.01)),
+        full[1],
+        kind(lambda: shared.put_nowait_batch([1, 2, 3])),
+        kind(lambda: shared.get_nowait_batch(1)),
+    ]
+    misused = [
+        raised(lambda: shared.get(timeout=-1)),
+        raised(lambda: shared.put(1, timeout=-1)),
+        raised(lambda: shared.put_nowait_batch(5)),
+        raised(lambda: shared.get_nowait_batch(-1)),
+        raised(lambda: shared.get_nowait_batch("1")),
+    ]
+
+    async def awaited() -> Any:
+        await shared.put_async(7)
+        return await shared.get_async()
+
+    got = [asyncio.run(awaited())]
+    shared.put_nowait_batch([8, 9])
+    got.append(shared.get_nowait_batch(2))
+    shared.shutdown()
+    return fresh, items, kinds, misused, got, [raised(shared.qsize), shared.shutdown()]
