@@ -20,7 +20,8 @@ _LONG_S = 11
 
 @pytest.fixture(name="node", scope="module", autouse=True)
 def _node() -> Iterator[Any]:
-    with skyray.init(num_cpus=1, object_store_memory=50 << 20, _node_name="home") as context:
+    options: Any = {"num_cpus": 1, "resources": {"key": 1}, "_node_name": "home"}
+    with skyray.init(object_store_memory=50 << 20, **options) as context:
         yield context
 
 
@@ -51,6 +52,13 @@ class Busy:
         return 1
 
 
+@skyray.remote(num_cpus=0, resources={"key": 1})
+def outer() -> Any:
+    """Holds what the task that it waits for needs."""
+    inner = queued.options(name="inner", num_cpus=0, resources={"key": 1}).remote()
+    return skyray.get(inner)
+
+
 def wait_long(refs: list[Any]) -> None:
     with pytest.raises(GetTimeoutError):
         skyray.get(refs, timeout=_LONG_S)
@@ -60,6 +68,7 @@ def test_each_state_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     fifos = [str(tmp_path / name) for name in ("task", "actor")]
     for path in fifos:
         os.mkfifo(path)
+    stuck = outer.remote()
     busy = Busy.remote()
     running = hold.remote(fifos[0])
     writers = [open(fifos[0], "w")]  # noqa: SIM115  # It runs from here on.
@@ -83,7 +92,7 @@ def test_each_state_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     for thread in (*threads, short, both):
         thread.join()
     said = capfd.readouterr().err.splitlines()
-    lines = [line for line in said if "waiting for 10 s" in line]
+    lines = [line for line in said if line.startswith("skyray: waiting for 10 s")]
     assert len(lines) == 8, said
 
     def told(*parts: str) -> bool:
@@ -97,6 +106,10 @@ def test_each_state_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert told("of Busy.next, which is behind 1 call in actor Busy (")
     assert told("of Greedy.greet, which waits for actor Greedy (", "to be created: ")
     assert told("1 of 2 objects are not ready; the first: object")
+    printed = "\n".join(said)
+    while "key: 0 of 1 free, held by outer" not in printed:  # By the worker: a little later.
+        assert skyray.wait([stuck], timeout=0.1) == ([], [stuck])
+        printed += capfd.readouterr().err
     writers[0].write("abc")
     for writer in writers:
         writer.close()

@@ -63,7 +63,7 @@ struct CoreWorkerOptions {
   // From the leading thread, without the mutex.
   std::function<void(const OutputLines&)> on_log;
   std::function<void(const std::string& text, bool is_error)> on_notice;
-  // A driver's wait that takes longer is explained, by on_notice.
+  // A wait that takes longer is explained, by on_notice.
   int64_t explain_after_ns = 10'000'000'000;
   // True if the waiting thread is to give up (a signal's handler raised).
   std::function<bool()> interrupted;
@@ -298,8 +298,8 @@ class CoreWorker : private GatewayHandler {
   void AnswerBorrower(Channel& channel, const Object& object);
   // --- core_worker_explain.cc ---
   struct Explanation;
-  // Says once to the driver's user why they are not ready. Lets go of the mutex.
-  // False: interrupted meanwhile.
+  // Says to the user why they are not ready; a worker only if it lacks something that
+  // others may have, and now and then. Lets go of the mutex. False: interrupted meanwhile.
   bool TellWhyWaiting(Lock& lock, std::span<Object* const> objects);
   void Explain(const Object& object, Explanation& out, int depth) const;
   void ExplainTask(const Task& task, Explanation& out, int depth) const;
@@ -427,6 +427,7 @@ class CoreWorker : private GatewayHandler {
   bool exit_after_queued_ = false;  // But not before the queue is empty.
   bool exit_requested_ = false;     // The threads are to end now.
   bool told_blocked_ = false;
+  int64_t explained_at_ns_ = INT64_MIN / 2;
   std::unordered_map<uint64_t, std::shared_ptr<const BoundLease>> bound_leases_;  // By channel.
 };
 

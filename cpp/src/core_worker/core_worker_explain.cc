@@ -13,6 +13,8 @@ namespace fbr = fb::raylet;
 namespace {
 
 constexpr int64_t kAnswerWithinNs = 2'000'000'000;
+// Between two explanations of one worker.
+constexpr int64_t kWorkerPauseNs = 60'000'000'000;
 // A task that waits for a task that waits for a task.
 constexpr int kDepthMax = 5;
 
@@ -68,6 +70,13 @@ bool CoreWorker::TellWhyWaiting(Lock& lock, std::span<Object* const> objects) {
                   " objects are not ready; the first: ";
   }
   Explain(*first, found, 0);
+  if (!options_.is_driver) {
+    // Long waits are the rule where tasks wait for tasks; their driver hears of those. But
+    // two that wait for what the other one holds are seen only from here.
+    const int64_t now_ns = NowNs();
+    if (!found.ask || now_ns < explained_at_ns_ + kWorkerPauseNs) return true;
+    explained_at_ns_ = now_ns;
+  }
   lock.unlock();
   bool goes_on = true;
   if (found.ask) {

@@ -132,9 +132,8 @@ WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted
     AskOwner(object);
     object->waiters.push_back(&waiter);
   }
-  const bool explains = options_.is_driver && options_.on_notice;
   const int64_t first_deadline =
-      explains ? std::min(deadline_ns, NowNs() + options_.explain_after_ns) : deadline_ns;
+      options_.on_notice ? std::min(deadline_ns, NowNs() + options_.explain_after_ns) : deadline_ns;
   WaitResult result = WaitBlocking(lock, waiter, first_deadline, last_called_);
   if (result == WaitResult::TimedOut && first_deadline < deadline_ns) {
     result = TellWhyWaiting(lock, objects) ? WaitBlocking(lock, waiter, deadline_ns, last_called_)

@@ -18,21 +18,24 @@ using ::testing::Not;
 
 class CoreWorkerExplainTest : public CoreWorkerTest {
  protected:
-  CoreWorkerExplainTest() {
+  CoreWorkerExplainTest() { BeCurious(/*is_driver=*/true); }
+  ~CoreWorkerExplainTest() override {
+    if (waiting_.joinable()) waiting_.join();
+  }
+
+  // The fixture's driver, whose words are used, becomes one that is told, or a worker.
+  void BeCurious(bool is_driver) {
     CoreWorkerOptions options;
     options.raylet_socket = raylet.socket_path();
+    options.is_driver = is_driver;
     options.explain_after_ns = 1;
     options.on_notice = [this](const std::string& text, bool) { said_.set_value(text); };
     options.interrupted = [this] { return interrupted_.load(); };
-    // In the place of the fixture's, whose words are used.
     driver = std::move(*CoreWorker::Connect(std::move(options)));
     function = driver->InternFunction(FunctionId::FromRandom(), "f");
     ResourceSet resources;
     resources.Set("CPU", kResourceUnit);
     lease_class = driver->InternLeaseClass(resources, {});
-  }
-  ~CoreWorkerExplainTest() override {
-    if (waiting_.joinable()) waiting_.join();
   }
 
   // Begins to wait, for as long as it takes.
@@ -43,8 +46,9 @@ class CoreWorkerExplainTest : public CoreWorkerTest {
   }
   void Interrupt() {
     interrupted_ = true;
-    waiting_.join();
+    JoinWait();
   }
+  void JoinWait() { waiting_.join(); }
   void AnswerWhy(const std::string& text) {
     const auto asked = raylet.Await(Body::ExplainLease);
     raylet.Send(asked.from, asked->request_id(), Body::LeaseExplanation, [&](Builder& builder) {
@@ -93,6 +97,23 @@ TEST_F(CoreWorkerExplainTest, ARunningTaskNeedsNoAnswerOfTheRaylets) {
   EXPECT_THAT(Said(), AllOf(HasSubstr("of f, which runs on the worker pid 4711, busy for 0 s"),
                             Not(HasSubstr("others"))));
   Reply(*worker, *call, "done");
+}
+
+TEST_F(CoreWorkerExplainTest, AWorkerSpeaksOfWhatItLacksAndSeldom) {
+  BeCurious(/*is_driver=*/false);
+  Object* object = Submit();
+  WaitFor(object);
+  AnswerWhy("all is taken");
+  EXPECT_THAT(Said(), HasSubstr("which waits for a worker: all is taken"));
+  Grant(*worker);
+  Call call = Next(*worker);
+  Object* next = Submit();
+  Reply(*worker, *call, "1", /*execute_us=*/1);
+  JoinWait();
+  WaitFor(next);
+  RunOne(*worker, "2");
+  JoinWait();
+  EXPECT_EQ(raylet.Count(Body::ExplainLease), 0u) << "said once, it is silent for a minute";
 }
 
 TEST_F(CoreWorkerExplainTest, AnInterruptEndsTheWaitForTheExplanationToo) {
