@@ -59,6 +59,9 @@ _BY_CODE: dict[str, _Make] = {
     "PendingCallsLimit": _plain(exceptions.PendingCallsLimitExceeded),
     "NotConnected": _plain(exceptions.RaySystemError),
     "OutOfMemoryKilled": _plain(exceptions.OutOfMemoryError),
+    "ReconstructionFailed": lambda message, actor_id: exceptions.ObjectReconstructionFailedError(
+        "", reason_message=message
+    ),
 }
 _CODES = list(_BY_CODE.values())
 

@@ -10,6 +10,7 @@
 //   core_worker.cc            connecting, ending, messages of the raylet
 //   core_worker_objects.cc    put, get, wait, borrowing
 //   core_worker_tasks.cc      submitting, leases, replies
+//   core_worker_lineage.cc    lost objects, made again
 //   core_worker_actors.cc     creating and calling actors
 //   core_worker_executor.cc   a worker's side: calls in, replies out
 //   core_worker_peers.cc      connections between core workers
@@ -36,6 +37,7 @@
 #include "core_worker/call_queue.h"
 #include "core_worker/gateway.h"
 #include "core_worker/gateway_store.h"
+#include "core_worker/lineage.h"
 #include "core_worker/object_table.h"
 #include "core_worker/payload.h"
 #include "core_worker/task_submitter.h"
@@ -172,6 +174,8 @@ class CoreWorker : private GatewayHandler {
   // what is in this process is read, and NotFound says that the rest has to wait.
   // Errors: ObjectLost, TimedOut, Cancelled (interrupted).
   Result<ReadableValue> Read(Object* object, int64_t deadline_ns, bool may_wait);
+  // How much may be kept to make lost objects again.
+  void SetLineageBytesMax(uint64_t bytes);
   // Brings an object into this node's store.
   Status Fetch(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
                int64_t deadline_ns);
@@ -273,6 +277,8 @@ class CoreWorker : private GatewayHandler {
   // An object of which the nodes have copies; brings it to this one if need be.
   Result<ReadableValue> ReadCopy(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
                                  int64_t deadline_ns);
+  // One of which its owner knows more than we were told.
+  Result<ReadableValue> ReadFromOwner(const ObjectId& id, const WorkerAddress& owner);
   // An object that should be in this node's store, in memory or on disk. `await_seal`: its
   // maker may be about to seal it. Errors: ObjectNotFound; ObjectLost; TimedOut.
   Result<ReadableValue> ReadFromStore(const ObjectId& id, int64_t deadline_ns, bool await_seal);
@@ -294,7 +300,7 @@ class CoreWorker : private GatewayHandler {
   void Apply(FreedEffects& freed);
   void Perform(Lock* lock, SubmitActions& actions);
   void FailObject(Object* object, ErrorCode code, const std::string& message);
-  void AskOwner(Object* object);
+  void AskOwner(Object* object, uint32_t lost_attempt = 0);
   void AnswerBorrower(Channel& channel, const Object& object);
   // --- core_worker_explain.cc ---
   struct Explanation;
@@ -318,9 +324,12 @@ class CoreWorker : private GatewayHandler {
   void SendCall(Lock* lock, Channel& channel, Task* task, bool keep_arguments);
   // Fills the returns with `error`, and is done with the task.
   void Complete(Task* task, const ValuePtr& error);
+  void PublishCopy(Object* object);
   void FinishTask(Task* task);
   void OnReply(Channel& channel, std::span<const uint8_t> body);
-  bool TakeReturn(ByteReader& reader, Channel& channel, Object* object);
+  bool TakeReturn(ByteReader& reader, Channel& channel, Task* task, size_t index);
+  // One that is not wanted any more: read, and let go of.
+  bool SkipReturn(ByteReader& reader, Channel& channel, const ObjectId& id);
   void OnHandBack(Channel& channel, const fb::worker::HandBack& message);
   void OnLeaseReply(const PendingRequest& pending, const fb::raylet::LeaseReply& reply);
   void OnLeaseLost(const fb::raylet::LeaseLost& lost);
@@ -331,6 +340,17 @@ class CoreWorker : private GatewayHandler {
   void DefineFunction(Channel& channel, const Function* function);
   // `retry`: running it again may help.
   void RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry = true);
+  // It raised what its options say to try again for.
+  void RetryRaised(Task* task, uint32_t execute_us);
+
+  // The copies of that attempt are gone: they are asked for, or made, again.
+  void ReportLost(Object* object, uint32_t attempt);
+  // REQUIRES: owned, and its copies are lost.
+  void Recover(Object* object);
+  void RunAgain(Task* task);
+  void HoldAgain(Object* object);
+  void KeepLineage(Task* task);
+  void EndLineage(Task* task, bool evicted, FreedEffects& freed);
 
   void SendCreateActor(Task* task);
   void OnActorUpdate(const fb::raylet::ActorInfo& info);
@@ -352,7 +372,7 @@ class CoreWorker : private GatewayHandler {
   void DropPeer(Channel& channel, const std::string& why);
   void OnHello(Channel& channel, const fb::worker::Hello* hello);
   void OnBindLease(Channel& channel, const fb::worker::BindLease& bind);
-  void OnGetObject(Channel& channel, const ObjectId& id);
+  void OnGetObject(Channel& channel, const ObjectId& id, uint32_t lost_attempt);
   void OnObjectReply(Channel& channel, const fb::worker::ObjectReply& reply);
 
   void OnCall(Channel& channel, std::span<const uint8_t> body);
@@ -383,6 +403,7 @@ class CoreWorker : private GatewayHandler {
   TaskSubmitter submitter_;
   ActorSubmitter actors_;
   CallQueue calls_;
+  Lineage lineage_;
 
   ChannelPtr raylet_;
   std::string raylet_lost_;  // Why, once it is.
@@ -396,6 +417,7 @@ class CoreWorker : private GatewayHandler {
     std::string how;
     ErrorCode code = ErrorCode::WorkerCrashed;
     bool no_retry = false;  // It would only happen again.
+    bool free = false;      // The worker left as it was meant to: no task is to blame.
   };
   std::unordered_map<LeaseId, LostLease> lost_leases_;  // Told before the end of the socket.
   struct Creation {

@@ -114,7 +114,8 @@ void CoreWorker::SendCreateActor(Task* task) {
   auto node = creations_.extract(task);
   const Creation& creation = node.mapped();
   std::string frame;
-  AppendCall(frame, *task, task->args, 0, 0);
+  for (const RefArgument& argument : task->ref_args) PublishCopy(argument.object);
+  AppendCall(frame, *task, task->args, 0, 0, self_);
   const std::string creation_task =
       PutCreation(creation.options, std::string_view(frame).substr(sizeof(ipc::FrameHeader)));
   PendingRequest pending;

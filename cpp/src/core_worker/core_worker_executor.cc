@@ -207,7 +207,11 @@ Result<ReadableValue> CoreWorker::ReadArgument(const ReceivedRefArg& argument) {
     const auto bytes = value->span();
     return ReadableValue{std::move(value), nullptr, bytes};
   }
-  return ReadCopy(argument.head.object, argument.nodes, argument.head.bytes, INT64_MAX);
+  if (!argument.nodes.front().IsNil()) {
+    auto value = ReadCopy(argument.head.object, argument.nodes, argument.head.bytes, INT64_MAX);
+    if (value || value.error().code() != ErrorCode::ObjectLost) return value;
+  }
+  return ReadFromOwner(argument.head.object, argument.head.owner);
 }
 
 IncomingCall* CoreWorker::Unpacked() { return unpacked; }

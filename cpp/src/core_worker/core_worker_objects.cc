@@ -90,7 +90,7 @@ void CoreWorker::DropAll(std::span<Object* const> objects) {
   FreedEffects freed;
   Lock lock(gateway_.mutex());
   for (Object* object : objects) objects_.Drop(object, freed);
-  if (freed.store_copies.empty() && freed.returned.empty()) return;
+  if (freed.empty()) return;
   Apply(freed);
   gateway_.FlushDirty(lock);
 }
@@ -109,12 +109,12 @@ bool CoreWorker::OnReady(Object* object, std::function<void()> callback) {
   return true;
 }
 
-void CoreWorker::AskOwner(Object* object) {
+void CoreWorker::AskOwner(Object* object, uint32_t lost_attempt) {
   if (object->owner == nullptr || object->asked || object->state != ObjectState::Pending) return;
   object->asked = true;
   Builder builder(128);
   const auto id = PutId(builder, object->id);
-  const auto body = fbw::CreateGetObject(builder, id).Union();
+  const auto body = fbw::CreateGetObject(builder, id, lost_attempt).Union();
   builder.Finish(fbw::CreateMessage(builder, fbw::Body::GetObject, body));
   SendPeer(*object->owner, builder);
 }
@@ -182,24 +182,43 @@ WaitResult CoreWorker::WaitBlocking(Lock& lock, GatewayWaiter& waiter, int64_t d
 }
 
 Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool may_wait) {
-  std::vector<NodeId> nodes;
-  uint64_t bytes = 0;
-  {
-    Lock lock(gateway_.mutex());
-    SKYRAY_CHECK(object->state != ObjectState::Pending);
-    if (object->state == ObjectState::InProcess) {
-      return ReadableValue{object->value, nullptr, object->value->span()};
+  for (;;) {
+    std::vector<NodeId> nodes;
+    uint64_t bytes = 0;
+    uint32_t attempt = 0;
+    {
+      Lock lock(gateway_.mutex());
+      if (object->state == ObjectState::InProcess) {
+        return ReadableValue{object->value, nullptr, object->value->span()};
+      }
+      if (!may_wait) return Status(ErrorCode::NotFound, "");
+      nodes = object->nodes;
+      bytes = object->store_bytes;
+      attempt = object->attempt;
     }
-    if (!may_wait) return Status(ErrorCode::NotFound, "");
-    nodes = object->nodes;
-    bytes = object->store_bytes;
+    if (nodes.empty()) {
+      // Lost since it became ready, and being made again.
+      const WaitResult result = WaitReady({&object, 1}, 1, deadline_ns);
+      if (result == WaitResult::Done) continue;
+      return result == WaitResult::TimedOut
+                 ? Status(ErrorCode::TimedOut, "Get timed out: object " + object->id.Hex() +
+                                                   " was lost and is being computed again")
+                 : Status(ErrorCode::Cancelled, "interrupted");
+    }
+    auto value = ReadCopy(object->id, nodes, bytes, deadline_ns);
+    Lock lock(gateway_.mutex());
+    if (value) {
+      // Owned: the local copy is deleted with the others.
+      if (object->state == ObjectState::InStore && !object->IsAt(self_.node)) {
+        object->nodes.push_back(self_.node);
+      }
+      return value;
+    }
+    if (value.error().code() != ErrorCode::ObjectLost) return value;
+    SKYRAY_LOG(Info) << value.error().message();
+    ReportLost(object, attempt);
+    gateway_.FlushDirty(lock);
   }
-  auto value = ReadCopy(object->id, nodes, bytes, deadline_ns);
-  if (!value) return value;
-  Lock lock(gateway_.mutex());
-  // Owned: the local copy is deleted with the others.
-  if (!object->IsAt(self_.node)) object->nodes.push_back(self_.node);
-  return value;
 }
 
 Result<ReadableValue> CoreWorker::ReadCopy(const ObjectId& id, std::span<const NodeId> nodes,
@@ -284,6 +303,12 @@ void CoreWorker::Apply(ReadyEffects& ready) {
 }
 
 void CoreWorker::Apply(FreedEffects& freed) {
+  while (!freed.unneeded.empty()) {
+    Task* task = freed.unneeded.back();
+    freed.unneeded.pop_back();
+    lineage_.Remove(task);
+    EndLineage(task, /*evicted=*/false, freed);
+  }
   if (!freed.store_copies.empty()) {
     std::vector<ObjectId> local;
     for (const auto& copy : freed.store_copies) {
@@ -380,7 +405,7 @@ void CoreWorker::AnswerBorrower(Channel& channel, const Object& object) {
     nodes = builder.CreateVector(entries);
   }
   const auto body = fbw::CreateObjectReply(builder, id, ErrorCode::Ok, 0, payload, nodes,
-                                           object.store_bytes, contained_list)
+                                           object.store_bytes, contained_list, object.attempt)
                         .Union();
   builder.Finish(fbw::CreateMessage(builder, fbw::Body::ObjectReply, body));
   AppendFrame(channel.out, builder);

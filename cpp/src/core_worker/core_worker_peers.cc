@@ -147,7 +147,7 @@ void CoreWorker::OnBindLease(Channel& channel, const fbw::BindLease& bind) {
       BoundLease{ToStrings(bind.gpu_ids()), ToResources(bind.resources())});
 }
 
-void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id) {
+void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id, uint32_t lost_attempt) {
   Object* object = objects_.Find(id);
   if (object == nullptr) {
     Object unknown;
@@ -158,6 +158,8 @@ void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id) {
         "object " + id.Hex() + " was freed by its owner: nobody was known to refer to it");
     return AnswerBorrower(channel, unknown);
   }
+  if (lost_attempt != 0) ReportLost(object, lost_attempt - 1);
+  if (object->released()) Recover(object);
   if (object->state != ObjectState::Pending) return AnswerBorrower(channel, *object);
   object->Extras().remote_waiters.insert(channel.id);
   AskOwner(object);
@@ -192,6 +194,7 @@ void CoreWorker::OnObjectReply(Channel& channel, const fbw::ObjectReply& reply) 
   if (reply.payload() != nullptr) {
     objects_.SetValue(object, CopyValue({reply.payload()->data(), reply.payload()->size()}), ready);
   } else {
+    object->attempt = reply.attempt();
     for (const auto* node : *reply.nodes()) {
       objects_.SetInStore(object, ToId<NodeId>(node->node_id()), reply.size_bytes(), ready);
     }
@@ -219,7 +222,8 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
       if (channel.kind != ChannelKind::Outbound) break;
       return OnHandBack(channel, *message.body_as_HandBack());
     case fbw::Body::GetObject:
-      return OnGetObject(channel, ToId<ObjectId>(message.body_as_GetObject()->object_id()));
+      return OnGetObject(channel, ToId<ObjectId>(message.body_as_GetObject()->object_id()),
+                         message.body_as_GetObject()->lost_attempt());
     case fbw::Body::ObjectReply:
       return OnObjectReply(channel, *message.body_as_ObjectReply());
     case fbw::Body::AddBorrower: {

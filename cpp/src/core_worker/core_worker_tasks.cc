@@ -66,6 +66,7 @@ std::vector<Object*> CoreWorker::MakeReturns(Task* task) {
   for (uint32_t i = 1; i <= task->returns_asked; ++i) {
     Object* object = objects_.New(ObjectIdOf(task->id, i));
     object->task_pending = true;
+    object->maker = task;
     task->returns.push_back(object);
   }
   return task->returns;
@@ -250,7 +251,8 @@ void CoreWorker::SendCall(Lock* lock, Channel& channel, Task* task, bool keep_ar
     known = channel.defined.find(task->function);
   }
   const uint64_t sequence = channel.in_flight.Add(task);
-  AppendCall(channel.out, *task, task->args, sequence, known->second);
+  for (const RefArgument& argument : task->ref_args) PublishCopy(argument.object);
+  AppendCall(channel.out, *task, task->args, sequence, known->second, self_);
   if (!keep_arguments) task->args = std::string();
   task->sent = true;
   last_called_ = &channel;
@@ -262,12 +264,21 @@ void CoreWorker::SendCall(Lock* lock, Channel& channel, Task* task, bool keep_ar
   }
 }
 
+void CoreWorker::PublishCopy(Object* object) {
+  // Who finds the copies lost asks us for it by name.
+  if (object->state != ObjectState::InProcess) objects_.Publish(object);
+}
+
 void CoreWorker::FinishTask(Task* task) {
+  if (task->stored > 0 && task->retries_left != 0) return KeepLineage(task);
   FreedEffects freed;
   for (const RefArgument& argument : task->ref_args) objects_.Drop(argument.object, freed);
   for (Object* object : task->pinned) objects_.Drop(object, freed);
-  for (Object* object : task->returns) objects_.TaskDone(object, freed);
-  if (!freed.store_copies.empty() || !freed.returned.empty()) Apply(freed);
+  for (Object* object : task->returns) {
+    object->maker = nullptr;
+    objects_.TaskDone(object, freed);
+  }
+  if (!freed.empty()) Apply(freed);
   if (task->counted) --task->actor->pending_calls;
   --tasks_pending_;
   awaiting_arguments_.Remove(task);
@@ -276,8 +287,12 @@ void CoreWorker::FinishTask(Task* task) {
 
 void CoreWorker::Complete(Task* task, const ValuePtr& error) {
   ReadyEffects ready;
-  for (Object* object : task->returns) objects_.SetValue(object, error, ready);
+  for (Object* object : task->returns) {
+    // Others are made a second time only, beside a lost one.
+    if (object->state == ObjectState::Pending) objects_.SetValue(object, error, ready);
+  }
   Apply(ready);
+  task->stored = 0;
   FinishTask(task);
 }
 
@@ -287,20 +302,24 @@ void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
   Task* task = nullptr;
   if (reader.Read(header)) task = channel.in_flight.Take(header.sequence);
   bool good = task != nullptr;
+  bool retry = false;
   if (good && (header.flags & kReplyIsError) != 0) {
     ReturnHeader head;
     std::span<const uint8_t> payload;
     good = reader.Read(head) && reader.ReadBytes(head.bytes, payload);
-    if (good) {
+    retry = good && (header.flags & kReplyRetryable) != 0 && task->retries_left != 0;
+    if (good && !retry) {
       const ValuePtr error = CopyValue(payload);
       ReadyEffects ready;
-      for (Object* object : task->returns) objects_.SetValue(object, error, ready);
+      for (Object* object : task->returns) {
+        if (object->state == ObjectState::Pending) objects_.SetValue(object, error, ready);
+      }
       Apply(ready);
     }
   } else if (good) {
     good = header.returns == task->returns.size();
     for (size_t i = 0; good && i < task->returns.size(); ++i) {
-      good = TakeReturn(reader, channel, task->returns[i]);
+      good = TakeReturn(reader, channel, task, i);
     }
   }
   for (uint32_t i = 0; good && i < header.borrowed; ++i) {
@@ -316,6 +335,7 @@ void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
     gateway_.CloseChannel(channel);
     return OnClosed(channel);
   }
+  if (retry) return RetryRaised(task, header.execute_us);
   if (task->lease != nullptr) {
     SubmitActions actions;
     const bool was_busy = task->lease->in_flight > 1;
@@ -328,7 +348,23 @@ void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
   }
 }
 
-bool CoreWorker::TakeReturn(ByteReader& reader, Channel& channel, Object* object) {
+void CoreWorker::RetryRaised(Task* task, uint32_t execute_us) {
+  if (task->retries_left > 0) --task->retries_left;
+  task->sent = false;
+  if (task->actor != nullptr) {
+    task->actor->queue.push_front(task);
+    return PumpActor(nullptr, task->actor);
+  }
+  SubmitActions actions;
+  submitter_.Replied(task, execute_us, NowNs(), actions);
+  Perform(nullptr, actions);
+  Dispatch(nullptr, task);
+}
+
+bool CoreWorker::TakeReturn(ByteReader& reader, Channel& channel, Task* task, size_t index) {
+  Object* object = task->returns[index];
+  // Made a second time, for the sake of another return.
+  if (object->state == ObjectState::InProcess) return SkipReturn(reader, channel, object->id);
   ReturnHeader head;
   if (!reader.Read(head)) return false;
   ReadyEffects ready;
@@ -342,6 +378,7 @@ bool CoreWorker::TakeReturn(ByteReader& reader, Channel& channel, Object* object
   if (head.in_store == 0) {
     objects_.SetValue(object, CopyValue(payload), ready);
   } else {
+    ++task->stored;
     objects_.SetInStore(object, channel.peer.node, head.bytes, ready);
   }
   Apply(ready);
@@ -368,6 +405,8 @@ void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
   told.how = DescribeExit(lost.exit());
   if (lost.exit()->error() != ErrorCode::Ok) told.code = lost.exit()->error();
   told.no_retry = lost.exit()->no_retry();
+  told.free =
+      lost.exit()->expected() && lost.exit()->signal() == 0 && lost.exit()->exit_code() == 0;
   if (lease->channel && !lease->channel->closed) return;  // Replies may still be in its socket.
   FinishLostLease(lease);
 }
@@ -375,11 +414,16 @@ void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
 void CoreWorker::FinishLostLease(Lease* lease) {
   auto told = lost_leases_.extract(lease->id);
   const LostLease lost =
-      told ? std::move(told.mapped()) : LostLease{raylet_lost_, ErrorCode::NodeDied, false};
+      told ? std::move(told.mapped()) : LostLease{raylet_lost_, ErrorCode::NodeDied, false, false};
   LeaseClass* lease_class = lease->lease_class;
   const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
   for (Task* task : owned->lost_tasks) {
     task->lease = nullptr;
+    if (lost.free && raylet_lost_.empty()) {
+      task->sent = false;
+      Dispatch(nullptr, task);
+      continue;
+    }
     // Only the first had been started.
     const bool retry = !lost.no_retry || task != owned->lost_tasks.front();
     RetryOrFail(task, lost.code,

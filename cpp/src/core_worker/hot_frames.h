@@ -67,6 +67,8 @@ struct ReplyHeader {
 };
 static_assert(sizeof(ReplyHeader) == 20);
 constexpr uint16_t kReplyIsError = 1;
+// With it: the function's options say that the call is to be made again.
+constexpr uint16_t kReplyRetryable = 2;
 
 struct ReturnHeader {
   uint8_t in_store;    // 0: the payload follows; 1: it is in the executing node's store.

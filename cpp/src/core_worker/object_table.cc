@@ -58,6 +58,22 @@ void ObjectTable::Drop(Object* object, FreedEffects& freed) {
   if (--object->refs == 0) MaybeFree(object, freed);
 }
 
+void ObjectTable::HoldForLineage(Object* object, FreedEffects& freed) {
+  ++object->lineage_refs;
+  Drop(object, freed);
+}
+
+void ObjectTable::HoldAgain(Object* object) {
+  SKYRAY_CHECK(object->lineage_refs > 0);
+  --object->lineage_refs;
+  ++object->refs;
+}
+
+void ObjectTable::DropFromLineage(Object* object, FreedEffects& freed) {
+  HoldAgain(object);
+  Drop(object, freed);
+}
+
 void ObjectTable::TaskDone(Object* object, FreedEffects& freed) {
   object->task_pending = false;
   if (object->refs == 0) MaybeFree(object, freed);
@@ -72,22 +88,38 @@ void ObjectTable::MaybeFree(Object* object, FreedEffects& freed) {
     candidates.pop_back();
     if (next->refs > 0 || next->task_pending) continue;
     if (next->extras && !next->extras->borrowers.empty()) continue;
-    if (next->owner == nullptr) {
-      // Also if an error has taken the value's place since.
-      if (!next->nodes.empty()) freed.store_copies.push_back({next->id, next->nodes});
-    } else {
-      --borrowed_;
-      if (next->registered) freed.returned.push_back({next->id, *next->owner});
-    }
-    if (next->extras) {
-      for (Object* inner : next->extras->contained) {
-        if (--inner->refs == 0) candidates.push_back(inner);
+    // A small value is kept: nobody could make it again.
+    if (next->lineage_refs > 0 && next->state == ObjectState::InProcess) continue;
+    Release(next, freed, candidates);
+    if (next->lineage_refs > 0) continue;
+    if (next->maker != nullptr) {
+      for (Object*& sibling : next->maker->returns) {
+        if (sibling == next) sibling = nullptr;
       }
+      if (--next->maker->stored == 0) freed.unneeded.push_back(next->maker);
     }
+    if (next->owner != nullptr) --borrowed_;
     if (next->in_table) by_id_.erase(next->id);
     --count_;
     delete next;
   }
+}
+
+void ObjectTable::Release(Object* object, FreedEffects& freed, std::vector<Object*>& candidates) {
+  if (object->owner == nullptr) {
+    // Also if an error has taken the value's place since.
+    if (!object->nodes.empty()) freed.store_copies.push_back({object->id, object->nodes});
+  } else if (object->registered) {
+    freed.returned.push_back({object->id, *object->owner});
+    object->registered = false;
+  }
+  if (object->extras) {
+    for (Object* inner : object->extras->contained) {
+      if (--inner->refs == 0) candidates.push_back(inner);
+    }
+    object->extras->contained.clear();
+  }
+  if (object->state == ObjectState::InStore) Forget(object);
 }
 
 void ObjectTable::SetValue(Object* object, ValuePtr value, ReadyEffects& ready) {
@@ -100,6 +132,7 @@ void ObjectTable::SetInStore(Object* object, const NodeId& node, uint64_t bytes,
                              ReadyEffects& ready) {
   const bool was_pending = object->state == ObjectState::Pending;
   if (!object->IsAt(node)) object->nodes.push_back(node);
+  if (object->maker != nullptr && !was_pending) ++object->attempt;
   object->store_bytes = bytes;
   object->state = ObjectState::InStore;
   if (was_pending) MadeReady(object, ready);
@@ -109,6 +142,8 @@ void ObjectTable::Forget(Object* object) {
   object->state = ObjectState::Pending;
   object->value = ValuePtr();
   object->nodes.clear();
+  object->asked = false;
+  if (object->owner == nullptr) ++object->attempt;
 }
 
 void ObjectTable::MadeReady(Object* object, ReadyEffects& ready) {

@@ -5,6 +5,9 @@
 //
 //   Pending ─value or error arrives─► InProcess        gone: no local reference,
 //      └──────large value sealed───► InStore           no borrower, no task to fill it
+//      ▲                               │
+//      └──copies lost, or released─────┘ released: gone but for its record, which the
+//                                        lineage of another object needs (lineage.h)
 //
 // Owned objects enter the id table only when their reference is first handed to
 // somebody else (Publish): a plain call never pays for the table.
@@ -55,15 +58,19 @@ struct Object {
   ObjectId id;
   const WorkerAddress* owner = nullptr;  // Interned; null: this process.
   int32_t refs = 1;
+  int32_t lineage_refs = 0;  // Kept tasks that it is an argument of.
   ObjectState state = ObjectState::Pending;
   bool task_pending = false;  // A task of ours will fill it.
   bool registered = false;    // Borrowed, and the owner counts us.
   bool asked = false;         // Borrowed, and GetObject is under way.
   bool in_table = false;
-  bool fetching = false;
-  ValuePtr value;             // InProcess.
-  uint64_t store_bytes = 0;   // InStore.
-  std::vector<NodeId> nodes;  // InStore: which stores hold it.
+  bool lineage_evicted = false;  // Its task was forgotten to make room.
+  uint32_t attempt = 0;          // InStore: grows when its copies are others than before.
+  ValuePtr value;                // InProcess.
+  uint64_t store_bytes = 0;      // InStore.
+  std::vector<NodeId> nodes;     // InStore: which stores hold it.
+  // The task that will fill it, or, once it has, could do so again.
+  Task* maker = nullptr;
   std::vector<Waiter*> waiters;
   std::unique_ptr<ObjectExtras> extras;
 
@@ -72,6 +79,10 @@ struct Object {
     return *extras;
   }
   bool IsAt(const NodeId& node) const;
+  // Owned, and its value was let go of: only its maker can bring it back.
+  bool released() const {
+    return owner == nullptr && state == ObjectState::Pending && !task_pending;
+  }
 };
 
 // What follows from objects having become ready.
@@ -90,6 +101,9 @@ struct FreedEffects {
   };
   std::vector<StoreCopy> store_copies;  // Owned: delete them.
   std::vector<OwnedRef> returned;       // Borrowed: tell the owner.
+  std::vector<Task*> unneeded;          // Kept tasks whose stored returns are all freed.
+
+  bool empty() const { return store_copies.empty() && returned.empty() && unneeded.empty(); }
 };
 
 class ObjectTable {
@@ -113,12 +127,16 @@ class ObjectTable {
 
   void Hold(Object* object) { ++object->refs; }
   void Drop(Object* object, FreedEffects& freed);
+  // A kept task has it as an argument from now on, in place of a reference; and back.
+  void HoldForLineage(Object* object, FreedEffects& freed);
+  void HoldAgain(Object* object);
+  void DropFromLineage(Object* object, FreedEffects& freed);
   // Its task will not fill it any more (or has): frees it if nobody wants it.
   void TaskDone(Object* object, FreedEffects& freed);
 
   void SetValue(Object* object, ValuePtr value, ReadyEffects& ready);
   void SetInStore(Object* object, const NodeId& node, uint64_t bytes, ReadyEffects& ready);
-  // Back to Pending: its copies are gone and a task will make it again.
+  // Back to Pending: its copies are gone, and somebody will make it again.
   void Forget(Object* object);
   // `inner` (whose reference is taken over) lives as long as `outer`.
   void Contain(Object* outer, Object* inner);
@@ -139,6 +157,7 @@ class ObjectTable {
 
  private:
   void MaybeFree(Object* object, FreedEffects& freed);
+  void Release(Object* object, FreedEffects& freed, std::vector<Object*>& candidates);
   void MadeReady(Object* object, ReadyEffects& ready);
 
   WorkerAddress self_;

@@ -7,20 +7,24 @@ namespace skyray::core_worker {
 namespace {
 
 // A value under kInProcessBytesMax rides in the call; one in a store is named.
-void AppendRefArgument(std::string& out, const RefArgument& argument) {
+void AppendRefArgument(std::string& out, const RefArgument& argument, const WorkerAddress& self) {
   const Object& object = *argument.object;
   const bool by_value = object.state == ObjectState::InProcess;
+  // Lost since, and being made again: the executor will ask its owner for it.
+  const bool unknown = object.state == ObjectState::Pending;
   RefArg head{};
   head.position = argument.position;
   head.key_bytes = static_cast<uint16_t>(argument.key.size());
-  head.nodes = by_value ? uint16_t{0} : static_cast<uint16_t>(object.nodes.size());
+  if (!by_value) head.nodes = unknown ? uint16_t{1} : static_cast<uint16_t>(object.nodes.size());
   head.bytes = by_value ? object.value->bytes() : object.store_bytes;
   head.object = object.id;
-  if (object.owner != nullptr) head.owner = *object.owner;
+  head.owner = object.owner != nullptr ? *object.owner : self;
   AppendStruct(out, head);
   out.append(argument.key);
   if (by_value) {
     out.append(reinterpret_cast<const char*>(object.value->data()), object.value->bytes());
+  } else if (unknown) {
+    AppendStruct(out, NodeId::Nil());
   } else {
     for (const NodeId& node : object.nodes) AppendStruct(out, node);
   }
@@ -29,7 +33,7 @@ void AppendRefArgument(std::string& out, const RefArgument& argument) {
 }  // namespace
 
 void AppendCall(std::string& out, const Task& task, std::string_view args, uint64_t sequence,
-                uint32_t function_index) {
+                uint32_t function_index, const WorkerAddress& self) {
   const size_t frame_at = out.size();
   ipc::FrameHeader frame{0, kCallFrame, 0};
   CallHeader header{sequence,
@@ -42,7 +46,7 @@ void AppendCall(std::string& out, const Task& task, std::string_view args, uint6
   AppendStruct(out, frame);
   AppendStruct(out, header);
   out.append(args);
-  for (const RefArgument& argument : task.ref_args) AppendRefArgument(out, argument);
+  for (const RefArgument& argument : task.ref_args) AppendRefArgument(out, argument, self);
   frame.body_bytes = static_cast<uint32_t>(out.size() - frame_at - sizeof frame);
   std::memcpy(out.data() + frame_at, &frame, sizeof frame);
 }

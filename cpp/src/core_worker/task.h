@@ -58,8 +58,9 @@ struct Task {
   size_t listed_at = SIZE_MAX;  // In the TaskList that has it.
   std::string args;             // Payload of (args, kwargs).
   std::vector<RefArgument> ref_args;
-  std::vector<Object*> pinned;  // References inside the arguments.
-  std::vector<Object*> returns;
+  std::vector<Object*> pinned;   // References inside the arguments.
+  std::vector<Object*> returns;  // Null: freed since, and only filled again beside others.
+  uint32_t stored = 0;           // Returns in a store that are not freed.
 };
 
 // Tasks in no particular order; a task is in one list at most.
@@ -83,9 +84,10 @@ class TaskList {
   std::vector<Task*> tasks_;
 };
 
-// Appends a whole frame. REQUIRES: every argument is ready.
+// Appends a whole frame. `self` owns the arguments that nobody else does. REQUIRES: every
+// argument was ready; one whose copies were lost since is named without a place.
 void AppendCall(std::string& out, const Task& task, std::string_view args, uint64_t sequence,
-                uint32_t function_index);
+                uint32_t function_index, const WorkerAddress& self = {});
 
 // A RefArg as received; spans are into the call's bytes.
 struct ReceivedRefArg {
