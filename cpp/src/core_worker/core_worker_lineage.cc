@@ -95,7 +95,11 @@ void CoreWorker::RunAgain(Task* task) {
     if (task->counted) ++task->actor->pending_calls;
     task->actor->queue.push_back(task);
   }
-  if (task->unresolved == 0) Dispatch(nullptr, task);
+  if (task->unresolved == 0) {
+    Dispatch(nullptr, task);
+  } else if (task->actor == nullptr) {
+    awaiting_arguments_.Add(task);
+  }
 }
 
 void CoreWorker::HoldAgain(Object* object) {
