@@ -219,6 +219,8 @@ class Hooks:
     def task_error(self, error: BaseException, name: str) -> bytes:
         """User code raised ``error`` in task or method ``name``: the bytes that
         :meth:`load_task_error` turns into what the caller sees."""
+    def is_retryable(self, error: BaseException, which: bytes) -> bool:
+        """Whether ``error`` is one of those that ``retry_exceptions`` names."""
     def load_task_error(self, payload: bytes) -> BaseException:
         """The exception (RayTaskError that is also the user's type) to raise."""
     def load_failed(self, error: Exception) -> BaseException:
@@ -277,6 +279,8 @@ class TaskOptions(TypedDict, total=False):
     resources: dict[str, float]
     num_returns: int
     max_retries: int
+    max_calls: int  # After so many the worker is replaced; 0: never.
+    retry_exceptions: bytes  # What raised makes the call be made again: b"*", or for is_retryable.
     strategy: tuple[str, bytes, bool]  # ("DEFAULT"|"SPREAD"|"NODE_AFFINITY", node_id, soft)
     selectors: list[list[LabelTerm]]  # Of nodes by label, the best choice first.
     runtime_env: str  # JSON; empty: the job's.

@@ -164,6 +164,11 @@ def _hint(error: BaseException) -> str:
             "others may be reading them. Change a copy: array = array.copy().)\n"
         )
     return ""
+def dump_retry_exceptions(which: bool | list[type] | tuple[type, ...] | None) -> bytes:
+    """An allow-list as workers understand it: empty for none, ``*`` for all."""
+    if isinstance(which, bool) or not which:
+        return b"*" if which else b""
+    return dump_code(tuple(which), "retry_exceptions")
 
 
 def load_task_error(payload: bytes) -> BaseException:

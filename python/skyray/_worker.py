@@ -220,6 +220,9 @@ class Hooks:
             self.actor_class = code  # A process holds one actor at most.
         return code
 
+    def is_retryable(self, error: BaseException, which: bytes) -> bool:
+        return which == b"*" or isinstance(error, self._load_code(which))
+
     def task_error(self, error: BaseException, name: str) -> bytes:
         actor_id = _core.context()["actor_id"]
         in_actor = actor_id.count(b"\xff") != len(actor_id)

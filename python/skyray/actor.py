@@ -381,6 +381,10 @@ def _core_options(options: dict[str, Any]) -> _core.MethodOptions:
     """Of a method's options, those that the core knows."""
     known = ("num_returns", "concurrency_group", "max_task_retries")
     chosen = {name: options[name] for name in known if options.get(name) is not None}
+    if "retry_exceptions" in options:
+        from ._serialization import dump_retry_exceptions
+
+        chosen["retry_exceptions"] = dump_retry_exceptions(options["retry_exceptions"])
     return cast("_core.MethodOptions", chosen)
 
 

@@ -237,7 +237,6 @@ OPTIONS: list[tuple[str, Option]] = [
             types=(bool, list, tuple),
             default=False,
             check=_retry_exceptions,
-            only_default=True,
         ),
     ),
     (
@@ -261,7 +260,10 @@ OPTIONS: list[tuple[str, Option]] = [
     ("enable_task_events", Option(*_BOTH, METHOD, types=bool, default=True)),
     ("_labels", Option(*_BOTH, types=_OptionalDict)),
     ("allow_out_of_order_execution", Option(ACTOR, types=_OptionalBool)),
-    ("max_calls", Option(TASK, types=_OptionalInt, default=0, only_default=True, in_options=False)),
+    (
+        "max_calls",
+        Option(TASK, types=_OptionalInt, check=_count("max_calls", False), in_options=False),
+    ),
     (
         "max_pending_calls",
         Option(ACTOR, types=_OptionalInt, default=-1, check=_count("max_pending_calls", True)),
@@ -275,7 +277,10 @@ OPTIONS: list[tuple[str, Option]] = [
         "max_task_retries",
         Option(METHOD, types=_OptionalInt, check=_count("max_task_retries", True)),
     ),
-    ("retry_exceptions", _later(METHOD, types=None, default=False)),
+    (
+        "retry_exceptions",
+        Option(METHOD, types=(bool, list, tuple), default=False, check=_retry_exceptions),
+    ),
     ("runtime_env", Option(*_BOTH, types=_OptionalDict, check=check_runtime_env)),
     ("label_selector", Option(*_BOTH, types=_OptionalDict, check=_label_selector)),
     (

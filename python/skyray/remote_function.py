@@ -79,7 +79,16 @@ class RemoteFunction(Generic[R]):
     def __reduce__(self) -> Any:
         return RemoteFunction, (self._function, self._options)
 
+    def _max_calls(self, resources: dict[str, float]) -> int:
+        given: int | None = self._options.get("max_calls")
+        if given is None:
+            # What a library keeps of a GPU's memory goes with its process.
+            return 1 if resources.get("GPU") else 0
+        return given
+
     def _prepare(self) -> _core.TaskOptions:
+        from ._serialization import dump_retry_exceptions
+
         if self._options.get("num_returns") is None and _flags(self._function) & _GENERATOR:
             raise NotImplementedError(
                 f"{self.__name__} is a generator function: this version of skyray has no "
@@ -96,6 +105,8 @@ class RemoteFunction(Generic[R]):
             if self._options.get("num_returns") is None
             else self._options["num_returns"],
             "max_retries": value_of(TASK, self._options, "max_retries"),
+            "max_calls": self._max_calls(resources),
+            "retry_exceptions": dump_retry_exceptions(self._options.get("retry_exceptions")),
             "strategy": scheduling_of(self._options),
             "selectors": selectors_of(self._options),
             "runtime_env": connection.environment_for(self._options.get("runtime_env")),

@@ -35,6 +35,8 @@ struct Execution {
   // that the user's code has started.
   TaskId task;
   std::string label;
+  // How often those with max_calls have been run.
+  std::unordered_map<FunctionId, uint32_t> run_counts;
   // On an event loop: a ContextVar, and what to make of its value.
   PyObject* call_variable = nullptr;
   RunningCall* (*running_of)(PyObject*) = nullptr;
@@ -116,7 +118,23 @@ std::string TakeTaskError(const std::string& name) {
   return {};
 }
 
+// Whether the caller asked for the call to be made again after the exception that is set.
+bool IsRetryable(const IncomingCall& call) {
+  if (call.retry_exceptions.empty() || !PyErr_ExceptionMatches(PyExc_Exception)) return false;
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  const PyRef answer(PyObject_CallFunction(TheSession().hooks.is_retryable, "Oy#", value,
+                                           call.retry_exceptions.data(),
+                                           static_cast<Py_ssize_t>(call.retry_exceptions.size())));
+  if (!answer) PyErr_Print();
+  const bool retryable = answer && answer.get() == Py_True;
+  PyErr_Restore(type, value, traceback);
+  return retryable;
+}
+
 void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us) {
+  const bool retryable = IsRetryable(call);
   const std::string error = TakeTaskError(call.name);
   const ReleaseGil released;
   if (error.empty()) {
@@ -131,7 +149,7 @@ void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us)
                        {}});
     return;
   }
-  worker.ReplyError(call, execute_us, {PayloadFormat::TaskError, error, {}});
+  worker.ReplyError(call, execute_us, {PayloadFormat::TaskError, error, {}}, retryable);
 }
 
 bool SerializeReturn(PyObject* value, std::vector<Serialized>& out) {
@@ -268,6 +286,13 @@ PyObject* RunCall(CoreWorker& worker, RunningCall& running) {
   return method ? PyObject_Call(method.get(), args.get(), kwargs.get()) : nullptr;
 }
 
+// A worker that has run a function max_calls times makes room for a fresh one.
+void CountCall(CoreWorker& worker, const IncomingCall& call) {
+  if (call.max_calls == 0 || ++TheExecution().run_counts[call.function_id] < call.max_calls) return;
+  worker.Retire("it has run " + call.name +
+                " as often as its max_calls=" + std::to_string(call.max_calls) + " allow");
+}
+
 bool AnswerCall(CoreWorker& worker, RunningCall& running, PyObject* result) {
   IncomingCall& call = *running.call;
   if (running.exiting) {
@@ -279,6 +304,7 @@ bool AnswerCall(CoreWorker& worker, RunningCall& running, PyObject* result) {
   }
   if (result != nullptr) {
     ReplyResult(worker, call, result, running.start);
+    CountCall(worker, call);
     return true;
   }
   if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
@@ -286,6 +312,7 @@ bool AnswerCall(CoreWorker& worker, RunningCall& running, PyObject* result) {
     return false;
   }
   ReplyException(worker, call, MicrosSince(running.start));
+  CountCall(worker, call);
   return true;
 }
 

@@ -38,6 +38,7 @@ bool TakeHooks(PyObject* hooks, Hooks& out) {
       {"task_error", &out.task_error},
       {"load_task_error", &out.load_task_error},
       {"load_failed", &out.load_failed},
+      {"is_retryable", &out.is_retryable},
       {"error", &out.error},
       {"load_function", &out.load_function},
       {"set_accelerators", &out.set_accelerators},

@@ -20,6 +20,7 @@ struct Hooks {
   PyObject* task_error = nullptr;
   PyObject* load_task_error = nullptr;
   PyObject* load_failed = nullptr;
+  PyObject* is_retryable = nullptr;
   PyObject* error = nullptr;
   PyObject* load_function = nullptr;
   PyObject* set_accelerators = nullptr;

@@ -53,7 +53,9 @@ struct IncomingCall {
   FunctionId function_id;  // A task's, or the actor's class.
   std::string method;      // An actor's method.
   std::string name;
-  std::string refused;  // Why it cannot run, if so.
+  std::string refused;           // Why it cannot run, if so.
+  std::string retry_exceptions;  // As in DefineFunction.
+  uint32_t max_calls = 0;
   size_t group = 0;
   uint64_t arrival = 0;
   bool running = false;

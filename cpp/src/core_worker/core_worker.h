@@ -238,7 +238,11 @@ class CoreWorker : private GatewayHandler {
   // Answers the call. Takes over the holds in the returns. `error` is a payload
   // that stands for all of them.
   void Reply(IncomingCall& call, uint32_t execute_us, std::vector<TaskReturn> returns);
-  void ReplyError(IncomingCall& call, uint32_t execute_us, const PayloadParts& error);
+  // `retryable`: the function's options say that it is to be made again.
+  void ReplyError(IncomingCall& call, uint32_t execute_us, const PayloadParts& error,
+                  bool retryable = false);
+  // The process is to end, and what is queued here is to run elsewhere.
+  void Retire(const std::string& reason);
   // The call will not be answered but by the end of the process.
   void Abandon(IncomingCall& call);
   void ActorStarted(IncomingCall& call, const std::optional<PayloadParts>& error,
@@ -380,7 +384,8 @@ class CoreWorker : private GatewayHandler {
   void HandBackQueued();
   void FinishReply(Lock& lock, IncomingCall& call, std::string& out);
   // Without the mutex.
-  void ReplyErrorPayload(IncomingCall& call, uint32_t execute_us, std::span<const uint8_t> payload);
+  void ReplyErrorPayload(IncomingCall& call, uint32_t execute_us, std::span<const uint8_t> payload,
+                         bool retryable = false);
   void AppendBorrows(IncomingCall& call, std::string& out, uint32_t& count,
                      const WorkerAddress* caller);
   // The call whose arguments this thread is unpacking, or null.

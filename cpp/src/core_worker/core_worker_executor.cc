@@ -50,6 +50,8 @@ void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
   call->function_id = function.id;
   call->method = function.method;
   call->name = function.name;
+  call->retry_exceptions = function.retry_exceptions;
+  call->max_calls = function.max_calls;
   if (const auto group = calls_.FindGroup(function.group)) {
     call->group = *group;
   } else {
@@ -306,18 +308,20 @@ void CoreWorker::Reply(IncomingCall& call, uint32_t execute_us, std::vector<Task
 }
 
 void CoreWorker::ReplyErrorPayload(IncomingCall& call, uint32_t execute_us,
-                                   std::span<const uint8_t> payload) {
+                                   std::span<const uint8_t> payload, bool retryable) {
+  const auto flags = static_cast<uint16_t>(kReplyIsError | (retryable ? kReplyRetryable : 0));
   std::string out(sizeof(ipc::FrameHeader), '\0');
-  AppendStruct(out, ReplyHeader{call.call.header.sequence, execute_us, 1, kReplyIsError, 0});
+  AppendStruct(out, ReplyHeader{call.call.header.sequence, execute_us, 1, flags, 0});
   AppendStruct(out, ReturnHeader{0, 0, payload.size()});
   out.append(reinterpret_cast<const char*>(payload.data()), payload.size());
   Lock lock(gateway_.mutex());
   FinishReply(lock, call, out);
 }
 
-void CoreWorker::ReplyError(IncomingCall& call, uint32_t execute_us, const PayloadParts& error) {
+void CoreWorker::ReplyError(IncomingCall& call, uint32_t execute_us, const PayloadParts& error,
+                            bool retryable) {
   const ValuePtr value = MakeValue(error);
-  ReplyErrorPayload(call, execute_us, value->span());
+  ReplyErrorPayload(call, execute_us, value->span(), retryable);
 }
 
 void CoreWorker::ActorStarted(IncomingCall& call, const std::optional<PayloadParts>& error,
@@ -348,6 +352,14 @@ void CoreWorker::Abandon(IncomingCall& call) {
   uint32_t count = 0;
   AppendBorrows(call, unused, count, nullptr);
   Finished(call);
+  gateway_.FlushDirty(lock);
+}
+
+void CoreWorker::Retire(const std::string& reason) {
+  Lock lock(gateway_.mutex());
+  HandBackQueued();
+  exit_reason_ = reason;
+  EndIfDone();
   gateway_.FlushDirty(lock);
 }
 
