@@ -20,6 +20,7 @@ from ._core import (
 from ._version import __version__
 from .api import (
     available_resources,
+    cancel,
     cluster_resources,
     get,
     get_actor,
@@ -51,6 +52,7 @@ __all__ = [
     "__version__",
     "actor",
     "available_resources",
+    "cancel",
     "cluster_resources",
     "exceptions",
     "get",

@@ -17,7 +17,7 @@ from typing import Any
 from . import _core
 
 # What await_work() answers.
-_CALLS, _DESCRIPTORS, _EXIT = 1, 2, 4
+_CALLS, _DESCRIPTORS, _EXIT, _CANCELLED = 1, 2, 4, 8
 # Plain methods that run in one turn of the loop, before it looks at anything else.
 _CALLS_PER_TURN = 64
 
@@ -60,6 +60,8 @@ class _Selector(selectors.EpollSelector):
         work = _core.await_work(timeout)
         if work & (_CALLS | _EXIT) and self.owner is not None:
             self.owner.wake(bool(work & _EXIT))
+        if work & _CANCELLED and self.owner is not None:
+            self.owner.cancel()
         # With no time to wait the core has not looked at the descriptors.
         if work & _DESCRIPTORS or (timeout is not None and timeout <= 0):
             return super().select(0)
@@ -73,7 +75,7 @@ class _Loop:
         selector = _Selector()
         self._loop = asyncio.SelectorEventLoop(selector)
         # A task that nobody else refers to may be collected before it is done.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], tuple[_core.Call, Coroutine[Any, Any, Any]]] = {}
         selector.owner = self
 
     def run(self, creation: _core.Call) -> None:
@@ -87,6 +89,11 @@ class _Loop:
         else:
             self._loop.call_soon(self._take_calls)
 
+    def cancel(self) -> None:
+        for task, (call, _) in self._tasks.items():
+            if call.is_cancelled():
+                self._loop.call_soon(task.cancel)
+
     def _take_calls(self) -> None:
         for _ in range(_CALLS_PER_TURN):
             call = _core.take_call()
@@ -95,8 +102,14 @@ class _Loop:
             coroutine = call.start()
             if coroutine is not None:
                 task = self._loop.create_task(_complete(call, coroutine))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks[task] = (call, coroutine)
+                task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        call, coroutine = self._tasks.pop(task)
+        if task.cancelled():  # Before its first step.
+            coroutine.close()
+            call.fail(asyncio.CancelledError())
 
 
 async def _complete(call: _core.Call, coroutine: Coroutine[Any, Any, Any]) -> None:

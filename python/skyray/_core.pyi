@@ -273,6 +273,10 @@ def wait(
 ) -> list[bool]:
     """One flag per reference: ready. Waits for ``num_returns`` of them."""
 
+def cancel(ref: ObjectRef, force: bool, recursive: bool) -> None:
+    """Ends the call that is to make it. Raises ``Hooks.error(InvalidArgument)``: ``force``,
+    and it is an actor's."""
+
 class TaskOptions(TypedDict, total=False):
     function_id: bytes  # 28 bytes; exported by export_function under it.
     name: str
@@ -394,6 +398,13 @@ class Call:
     def finish(self, value: Any) -> None: ...
     def fail(self, error: BaseException) -> None:
         """Raises SystemExit if that is what ``error`` is."""
+    def is_cancelled(self) -> bool: ...
+
+def is_interrupted() -> bool:
+    """Main thread: the task that runs here has been cancelled, and is to be interrupted."""
+
+def is_cancelled() -> bool:
+    """Whether the caller of what runs here has cancelled it."""
 
 def run_worker() -> Call | list[tuple[str, int]] | None:
     """A worker's main thread: executes tasks until told to end. Returns then; or it

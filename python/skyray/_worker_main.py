@@ -7,6 +7,7 @@ import atexit
 import io
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -31,6 +32,7 @@ def main(order: dict[str, Any]) -> int:
         namespace=order.get("namespace") or "",
         runtime_env=runtime_env_of(order),
     )
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         _run()
         # What the user's code registered; threads of theirs are not waited for.
@@ -40,6 +42,12 @@ def main(order: dict[str, Any]) -> int:
     finally:
         _core.disconnect()
     return 0
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """The core sends the signal; by the time it arrives another task may be running."""
+    if _core.is_interrupted():
+        raise KeyboardInterrupt
 
 
 def _run() -> None:

@@ -15,6 +15,7 @@ from .remote_function import RemoteFunction
 
 __all__ = [
     "available_resources",
+    "cancel",
     "cluster_resources",
     "get",
     "get_actor",
@@ -349,6 +350,32 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
         raise ValueError(f"skyray.kill() only supported for actors. Got: {type(actor)}.")
     ensure_connected()
     _core.kill_actor(actor._actor_id.binary(), no_restart)
+
+
+def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> None:
+    """Ends the task or actor call that is to make an object, if it has not finished.
+
+    What has not begun never does. In a task that runs KeyboardInterrupt is raised, in an
+    ``async def`` method asyncio.CancelledError; another method runs on, and only its result is
+    not to be had. Getting the object raises TaskCancelledError, unless the task catches
+    KeyboardInterrupt and returns.
+
+    Args:
+        ray_waitable: what the call returned.
+        force: whether to end the process that runs the task; not for actors' calls.
+        recursive: whether to end what the task has submitted as well.
+
+    Raises:
+        TypeError: it is no ObjectRef.
+        ValueError: ``force``, and a call of an actor.
+    """
+    if not isinstance(ray_waitable, ObjectRef):
+        raise TypeError(
+            "skyray.cancel() only supported for object refs. For actors, try skyray.kill(). "
+            f"Got: {type(ray_waitable)}."
+        )
+    ensure_connected()
+    _core.cancel(ray_waitable, force, recursive)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:

@@ -96,6 +96,13 @@ class RuntimeContext:
         """
         return own_handle()
 
+    def is_canceled(self) -> bool:
+        """Whether ``cancel`` was called for the task or actor call that asks.
+
+        A method that runs on a thread is not interrupted: it may look here now and then.
+        """
+        return _core.is_cancelled()
+
     @property
     def was_current_actor_reconstructed(self) -> bool:
         """Whether the actor that asks has been restarted.

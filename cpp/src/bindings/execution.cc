@@ -246,18 +246,7 @@ RunningCall* CurrentCall() {
   return value == nullptr ? nullptr : execution.running_of(value);
 }
 
-}  // namespace
-
-CallScope::CallScope(RunningCall& running) : outer_(std::exchange(running_here, &running)) {}
-CallScope::~CallScope() { running_here = outer_; }
-
-void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*)) {
-  TheExecution().call_variable = Py_NewRef(variable);
-  TheExecution().running_of = running_of;
-}
-
-PyObject* RunCall(CoreWorker& worker, RunningCall& running) {
-  IncomingCall& call = *running.call;
+PyObject* RunInterruptibly(CoreWorker& worker, IncomingCall& call) {
   if (!call.refused.empty()) {
     PyErr_SetString(PyExc_ValueError, call.refused.c_str());
     return nullptr;
@@ -284,6 +273,42 @@ PyObject* RunCall(CoreWorker& worker, RunningCall& running) {
   if (result != nullptr || PyErr_Occurred() != nullptr) return result;
   const PyRef method(FindMethod(call.method));
   return method ? PyObject_Call(method.get(), args.get(), kwargs.get()) : nullptr;
+}
+
+}  // namespace
+
+CallScope::CallScope(RunningCall& running) : outer_(std::exchange(running_here, &running)) {
+  CoreWorker::SetCurrentTask(&running.call->call.header.task);
+}
+CallScope::~CallScope() {
+  running_here = outer_;
+  CoreWorker::SetCurrentTask(outer_ == nullptr ? nullptr : &outer_->call->call.header.task);
+}
+
+void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*)) {
+  TheExecution().call_variable = Py_NewRef(variable);
+  TheExecution().running_of = running_of;
+}
+
+PyObject* RunCall(CoreWorker& worker, RunningCall& running) {
+  running.interruptible = running.call->method.empty();
+  PyObject* result = RunInterruptibly(worker, *running.call);
+  // Not in what follows: the task has ended, as far as its code is concerned.
+  running.interruptible = false;
+  return result;
+}
+
+PyObject* IsInterrupted(PyObject*, PyObject*) {
+  CoreWorker* worker = TheSession().worker.get();
+  if (worker == nullptr || running_here == nullptr || !running_here->interruptible) Py_RETURN_FALSE;
+  return PyBool_FromLong(worker->IsCancelled(*running_here->call));
+}
+
+PyObject* IsCancelled(PyObject*, PyObject*) {
+  CoreWorker* worker = RequireWorker();
+  if (worker == nullptr) return nullptr;
+  const RunningCall* running = CurrentCall();
+  return PyBool_FromLong(running != nullptr && worker->IsCancelled(*running->call));
 }
 
 // A worker that has run a function max_calls times makes room for a fresh one.

@@ -20,7 +20,8 @@ namespace skyray::bindings {
 struct RunningCall {
   core_worker::IncomingCall* call = nullptr;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
-  bool exiting = false;  // exit_actor() was called.
+  bool exiting = false;        // exit_actor() was called.
+  bool interruptible = false;  // A task's code runs: a cancellation raises in it.
 };
 
 // Makes a call the one that runs on this thread.
@@ -46,6 +47,9 @@ bool AnswerCall(core_worker::CoreWorker& worker, RunningCall& running, PyObject*
 // The event loop's part: the ContextVar that holds the CallObject of a coroutine.
 void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*));
 
+// Whether the main thread's task is to be interrupted now; whether what runs here was cancelled.
+PyObject* IsInterrupted(PyObject* module, PyObject* none);
+PyObject* IsCancelled(PyObject* module, PyObject* none);
 PyObject* ExitActor(PyObject* module, PyObject* none);
 PyObject* Context(PyObject* module, PyObject* none);
 PyObject* CurrentTaskName(PyObject* module, PyObject* none);

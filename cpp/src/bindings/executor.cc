@@ -34,7 +34,10 @@ RunningCall* RunningOf(PyObject* value) {
 }
 
 void CallDealloc(PyObject* self) {
-  delete reinterpret_cast<CallObject*>(self)->call;
+  auto* object = reinterpret_cast<CallObject*>(self);
+  // Its loop has let go of it.
+  if (object->call != nullptr && TheSession().worker) TheSession().worker->Abandon(*object->call);
+  delete object->call;
   Py_TYPE(self)->tp_free(self);
 }
 
@@ -113,6 +116,13 @@ PyObject* CallFail(PyObject* self, PyObject* error) {
   return Answer(self, *worker, nullptr);
 }
 
+PyObject* CallIsCancelled(PyObject* self, PyObject*) {
+  CoreWorker* worker = RequireWorker();
+  if (worker == nullptr) return nullptr;
+  const IncomingCall* call = reinterpret_cast<CallObject*>(self)->call;
+  return PyBool_FromLong(call != nullptr && worker->IsCancelled(*call));
+}
+
 // False: an exception is set that ends the process.
 bool Execute(CoreWorker& worker, IncomingCall& call) {
   if (Terminate(worker, call)) return true;
@@ -125,6 +135,7 @@ bool Execute(CoreWorker& worker, IncomingCall& call) {
 PyObject* RunWorker(PyObject*, PyObject*) {
   CoreWorker* worker = RequireWorker();
   if (worker == nullptr) return nullptr;
+  worker->InterruptOnCancel(pthread_self());
   for (;;) {
     std::unique_ptr<IncomingCall> call;
     {
@@ -196,6 +207,7 @@ PyObject* TakeCall(PyObject*, PyObject*) {
 constexpr long kCalls = 1;
 constexpr long kDescriptors = 2;
 constexpr long kExit = 4;
+constexpr long kCancelled = 8;
 
 PyObject* AwaitWork(PyObject*, PyObject* timeout) {
   CoreWorker* worker = RequireWorker();
@@ -215,7 +227,7 @@ PyObject* AwaitWork(PyObject*, PyObject* timeout) {
   }
   if (work.interrupted && PyErr_Occurred() != nullptr) return nullptr;
   return PyLong_FromLong((work.calls ? kCalls : 0) | (work.descriptors ? kDescriptors : 0) |
-                         (work.exit ? kExit : 0));
+                         (work.exit ? kExit : 0) | (work.cancelled ? kCancelled : 0));
 }
 
 PyObject* Watch(PyObject*, PyObject* args) {
@@ -233,6 +245,7 @@ PyMethodDef call_methods[] = {
     {"start", CallStart, METH_NOARGS, "Runs it; a coroutine that is left to be awaited, or None."},
     {"finish", CallFinish, METH_O, "The coroutine has returned this."},
     {"fail", CallFail, METH_O, "The coroutine has raised this."},
+    {"is_cancelled", CallIsCancelled, METH_NOARGS, "Whether its caller has cancelled it."},
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef functions[] = {
     {"run_worker", RunWorker, METH_NOARGS, "A worker's main loop."},
@@ -240,8 +253,11 @@ PyMethodDef functions[] = {
     {"await_exit", AwaitExit, METH_NOARGS, "Waits until the process is to end."},
     {"request_exit", RequestExit, METH_O, "The process is to end when what runs has ended."},
     {"take_call", TakeCall, METH_NOARGS, "The next Call, or None."},
-    {"await_work", AwaitWork, METH_O, "await_work(timeout): 1 calls | 2 descriptors | 4 exit."},
+    {"await_work", AwaitWork, METH_O,
+     "await_work(timeout): 1 calls | 2 descriptors | 4 exit | 8 cancelled."},
     {"watch", Watch, METH_VARARGS, "watch(descriptor, variable): before await_work."},
+    {"is_interrupted", IsInterrupted, METH_NOARGS, "The task that runs here is to be interrupted."},
+    {"is_cancelled", IsCancelled, METH_NOARGS, "What runs here has been cancelled."},
     {"exit_actor", ExitActor, METH_NOARGS, "Ends the actor after the present call."},
     {"context", Context, METH_NOARGS, "What runs here: ids, name, resources."},
     {"current_task_name", CurrentTaskName, METH_NOARGS, "The label for what is printed now."},

@@ -135,6 +135,22 @@ PyObject* Get(PyObject*, PyObject* const* args, Py_ssize_t count) {
   return values.Release();
 }
 
+PyObject* Cancel(PyObject*, PyObject* args) {
+  PyObject* ref;
+  int force, recursive;
+  CoreWorker* worker = RequireWorker();
+  if (worker == nullptr || !PyArg_ParseTuple(args, "Opp", &ref, &force, &recursive)) return nullptr;
+  if (!IsObjectRef(ref)) {
+    PyErr_Format(PyExc_TypeError, "a %s is not an ObjectRef", Py_TYPE(ref)->tp_name);
+    return nullptr;
+  }
+  Object* object = ObjectOf(ref);
+  if (object == nullptr) return nullptr;
+  const Status status = worker->Cancel(object, force != 0, recursive != 0);
+  if (!status.ok()) return RaiseStatus(status);
+  Py_RETURN_NONE;
+}
+
 PyObject* Wait(PyObject*, PyObject* args) {
   PyObject *refs, *timeout;
   Py_ssize_t wanted;
@@ -173,6 +189,7 @@ PyMethodDef functions[] = {
     {"put", Put, METH_O, "Stores a value; its ObjectRef."},
     {"get", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(Get)), METH_FASTCALL,
      "get(refs, timeout): the value or values."},
+    {"cancel", Cancel, METH_VARARGS, "cancel(ref, force, recursive)."},
     {"wait", Wait, METH_VARARGS, "wait(refs, num_returns, timeout, fetch_local): flags."},
     {nullptr, nullptr, 0, nullptr}};
 

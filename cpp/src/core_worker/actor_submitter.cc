@@ -79,7 +79,7 @@ std::vector<Task*> ActorSubmitter::Settle(Actor* actor) {
   std::vector<Task*> failed;
   std::vector<Task*> again;
   for (Task* task : std::exchange(actor->lost, {})) {
-    if (task->retries_left == 0) {
+    if (task->retries_left == 0 || task->cancelled) {
       failed.push_back(task);
       continue;
     }
@@ -96,6 +96,19 @@ std::vector<Task*> ActorSubmitter::Settle(Actor* actor) {
     actor->unreachable = false;
   }
   return failed;
+}
+
+std::vector<Task*> ActorSubmitter::AllTasks() const {
+  std::vector<Task*> all;
+  for (const auto& [id, actor] : actors_) {
+    all.insert(all.end(), actor->queue.begin(), actor->queue.end());
+    all.insert(all.end(), actor->lost.begin(), actor->lost.end());
+    if (!actor->channel) continue;
+    for (Task* task : actor->channel->in_flight.All()) {
+      if (task->actor == actor.get()) all.push_back(task);
+    }
+  }
+  return all;
 }
 
 std::vector<Task*> ActorSubmitter::TakeQueued(Actor* actor) {

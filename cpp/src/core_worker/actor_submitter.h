@@ -86,6 +86,8 @@ class ActorSubmitter {
   // One at a time: what is done with it may make others leave.
   Task* NextSendable(Actor* actor);
   std::vector<Task*> TakeQueued(Actor* actor);
+  // All calls that are queued or under way.
+  std::vector<Task*> AllTasks() const;
 
   // These return what has to be failed: calls of the ended process that may not
   // be sent again. After each, Connect if WantsConnection.

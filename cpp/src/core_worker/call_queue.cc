@@ -49,7 +49,8 @@ std::unique_ptr<IncomingCall> CallQueue::PopFrom(size_t group) {
   bytes_ -= call->body.size();
   --size_;
   ++from.running;
-  ++running_;
+  call->running_at = running_.size();
+  running_.push_back(call.get());
   call->running = true;
   return call;
 }
@@ -58,7 +59,30 @@ void CallQueue::Finished(IncomingCall& call) {
   if (!call.running) return;
   call.running = false;
   --groups_[call.group].running;
-  --running_;
+  running_.back()->running_at = call.running_at;
+  running_[call.running_at] = running_.back();
+  running_.pop_back();
+}
+
+std::unique_ptr<IncomingCall> CallQueue::TakeOne(const Channel& channel, uint64_t sequence) {
+  for (Group& group : groups_) {
+    for (auto it = group.calls.begin(); it != group.calls.end(); ++it) {
+      if ((*it)->channel.get() != &channel || (*it)->call.header.sequence != sequence) continue;
+      auto call = std::move(*it);
+      group.calls.erase(it);
+      bytes_ -= call->body.size();
+      --size_;
+      return call;
+    }
+  }
+  return nullptr;
+}
+
+IncomingCall* CallQueue::FindRunning(const Channel& channel, uint64_t sequence) const {
+  for (IncomingCall* call : running_) {
+    if (call->channel.get() == &channel && call->call.header.sequence == sequence) return call;
+  }
+  return nullptr;
 }
 
 std::vector<std::unique_ptr<IncomingCall>> CallQueue::Take(const Channel* channel) {

@@ -59,6 +59,8 @@ struct IncomingCall {
   size_t group = 0;
   uint64_t arrival = 0;
   bool running = false;
+  size_t running_at = 0;
+  bool cancelled = false;        // Its caller wants no answer any more.
   std::vector<Object*> borrows;  // Restored from its arguments; one hold each.
   // The creation of an actor:
   ActorId actor_id;
@@ -83,10 +85,15 @@ class CallQueue {
   // Takes out the calls that came over that channel (all normal tasks' if null).
   std::vector<std::unique_ptr<IncomingCall>> Take(const Channel* channel);
 
+  // The queued call of that number, taken out; null if it is not here.
+  std::unique_ptr<IncomingCall> TakeOne(const Channel& channel, uint64_t sequence);
+  // One that was taken and is not Finished; or null.
+  IncomingCall* FindRunning(const Channel& channel, uint64_t sequence) const;
+
   bool CanStart() const { return NextGroup() != kNone; }
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
-  size_t running() const { return running_; }
+  size_t running() const { return running_.size(); }
   bool ReadAllowed() const { return bytes_ < kQueuedBytesMax; }
 
  private:
@@ -102,7 +109,7 @@ class CallQueue {
   std::deque<Group> groups_ = std::deque<Group>(1);
   uint64_t arrivals_ = 0;
   size_t size_ = 0;
-  size_t running_ = 0;
+  std::vector<IncomingCall*> running_;
   size_t bytes_ = 0;
 };
 

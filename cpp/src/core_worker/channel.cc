@@ -23,11 +23,22 @@ Task* InFlight::Take(uint64_t sequence) {
   return task;
 }
 
-std::vector<Task*> InFlight::TakeAll() {
+std::optional<uint64_t> InFlight::SequenceOf(const Task* task) const {
+  const auto found = std::find(tasks_.begin(), tasks_.end(), task);
+  if (found == tasks_.end()) return std::nullopt;
+  return first_ + static_cast<uint64_t>(found - tasks_.begin());
+}
+
+std::vector<Task*> InFlight::All() const {
   std::vector<Task*> all;
   for (Task* task : tasks_) {
     if (task != nullptr) all.push_back(task);
   }
+  return all;
+}
+
+std::vector<Task*> InFlight::TakeAll() {
+  std::vector<Task*> all = All();
   first_ += tasks_.size();
   tasks_.clear();
   count_ = 0;

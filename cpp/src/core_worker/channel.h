@@ -11,6 +11,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -41,6 +42,9 @@ class InFlight {
   // Null if that number was never given out or is answered already.
   Task* Take(uint64_t sequence);
   std::vector<Task*> TakeAll();
+  // The number of a task; nothing if it is not under way here. Looks at all of them.
+  std::optional<uint64_t> SequenceOf(const Task* task) const;
+  std::vector<Task*> All() const;
   std::vector<const Task*> All() const;  // Oldest first.
   size_t size() const { return count_; }
 

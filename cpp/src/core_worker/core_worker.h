@@ -11,6 +11,7 @@
 //   core_worker_objects.cc    put, get, wait, borrowing
 //   core_worker_tasks.cc      submitting, leases, replies
 //   core_worker_lineage.cc    lost objects, made again
+//   core_worker_cancel.cc     calls that are not wanted any more
 //   core_worker_actors.cc     creating and calling actors
 //   core_worker_executor.cc   a worker's side: calls in, replies out
 //   core_worker_peers.cc      connections between core workers
@@ -21,6 +22,8 @@
 // Ownership:  owns everything it made; Objects are held by count (Hold, Drop).
 // Errors:     Status and Result, codes per method.
 #pragma once
+
+#include <pthread.h>
 
 #include <functional>
 #include <memory>
@@ -140,6 +143,7 @@ struct Work {
   bool descriptors = false;  // The watched descriptor can be read.
   bool exit = false;         // The process is to end.
   bool interrupted = false;  // A signal's handler raised.
+  bool cancelled = false;    // Calls on the loop have been cancelled (IsCancelled).
 };
 
 struct Statistics {
@@ -187,6 +191,10 @@ class CoreWorker : private GatewayHandler {
                                const std::string& runtime_env = {}, bool retriable = true);
   // One reference for the caller in each of the returns.
   std::vector<Object*> SubmitTask(const TaskTemplate& task, CallArguments arguments);
+
+  // Ends the task that is to make the object, as far as it goes: nothing is said
+  // about one that has finished. Errors: InvalidArgument: force, and an actor's call.
+  Status Cancel(Object* object, bool force, bool recursive);
 
   // --- Actors (core_worker_actors.cc) ---
   struct CreatedActor {
@@ -251,6 +259,12 @@ class CoreWorker : private GatewayHandler {
   // ones (of values that its code gets) are told to their owners at once.
   static void BeginArguments(IncomingCall& call);
   static void EndArguments();
+  // Whether its caller has cancelled a call that runs.
+  bool IsCancelled(const IncomingCall& call);
+  // The thread that runs tasks: it is sent SIGINT when one is cancelled (IsCancelled).
+  void InterruptOnCancel(pthread_t thread);
+  // The task that the calling thread runs, for what it submits; null: none.
+  static void SetCurrentTask(const TaskId* task);
   // Null if the caller bound none (an actor's calls).
   std::shared_ptr<const BoundLease> LeaseOf(const IncomingCall& call);
   // The process ends when what runs has been answered; with `after_queued`, what
@@ -344,6 +358,10 @@ class CoreWorker : private GatewayHandler {
   void DefineFunction(Channel& channel, const Function* function);
   // `retry`: running it again may help.
   void RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry = true);
+  void CancelTask(Task* task, bool force, bool recursive);
+  void CancelChildren(const TaskId& parent, bool force);
+  void OnCancel(Channel& channel, const fb::worker::Cancel& cancel);
+  void LeaveAtOnce();
   // It raised what its options say to try again for.
   void RetryRaised(Task* task, uint32_t execute_us);
 
@@ -450,6 +468,9 @@ class CoreWorker : private GatewayHandler {
   std::vector<ChannelPtr> paused_;
   int64_t executing_since_ns_ = 0;
   int64_t replies_since_ns_ = 0;
+  std::optional<pthread_t> interrupted_thread_;
+  bool is_async_ = false;           // An actor whose calls run on an event loop.
+  bool cancelled_on_loop_ = false;  // AwaitWork is to say so.
   std::string exit_reason_;         // An end was asked for.
   bool exit_after_queued_ = false;  // But not before the queue is empty.
   bool exit_requested_ = false;     // The threads are to end now.

@@ -291,7 +291,7 @@ void CoreWorker::FailLost(Actor* actor, const std::vector<Task*>& calls) {
   const ValuePtr error = MakeErrorValue(
       ErrorCode::ActorUnavailable,
       "actor " + actor->class_name + " is being restarted: " + actor->ended_why, actor->id.Hex());
-  for (Task* task : calls) Complete(task, error);
+  for (Task* task : calls) Complete(task, task->cancelled ? CancelledError(*task) : error);
 }
 
 void CoreWorker::ConnectActor(Actor* actor) {

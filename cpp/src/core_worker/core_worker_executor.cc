@@ -116,6 +116,7 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start) {
     SKYRAY_LOG(Error) << "the raylet sent an actor whose creation call makes no sense";
     return;
   }
+  is_async_ = call->concurrency.is_async;
   calls_.SetGroups(call->concurrency.groups);
   calls_.Push(std::move(call));
   WakeIdle(0);
@@ -187,8 +188,10 @@ Work CoreWorker::AwaitWork(int64_t deadline_ns) {
     work.exit = exit_requested_;
     work.calls = TakesCalls() && calls_.CanStart();
     work.descriptors = gateway_.TakeWatched();
+    work.cancelled = std::exchange(cancelled_on_loop_, false);
     if (work.exit) gateway_.FlushDirty(lock);
-    if (work.exit || work.calls || work.descriptors || deadline_ns <= NowNs()) return work;
+    const bool any = work.exit || work.calls || work.descriptors || work.cancelled;
+    if (any || deadline_ns <= NowNs()) return work;
     replies_since_ns_ = 0;
     gateway_.ArmWatched();
     IdleThread idle(kAnyGroup);

@@ -226,6 +226,8 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
                          message.body_as_GetObject()->lost_attempt());
     case fbw::Body::ObjectReply:
       return OnObjectReply(channel, *message.body_as_ObjectReply());
+    case fbw::Body::Cancel:
+      return OnCancel(channel, *message.body_as_Cancel());
     case fbw::Body::AddBorrower: {
       const auto* add = message.body_as_AddBorrower();
       return TellBorrow(true, {ToId<ObjectId>(add->object_id()), self_},

@@ -10,6 +10,8 @@ namespace fbw = fb::worker;
 
 namespace {
 
+thread_local const TaskId* current_task = nullptr;
+
 // Spreads a counter over all 64 bits; one-to-one, so ids of a process never meet.
 // (The finalizer of SplitMix64, Steele et al., OOPSLA 2014.)
 uint64_t Scatter(uint64_t x) {
@@ -44,6 +46,8 @@ LeaseClass* CoreWorker::InternLeaseClass(const ResourceSet& resources, const Str
   return submitter_.ClassOf(resources, strategy, runtime_env, retriable);
 }
 
+void CoreWorker::SetCurrentTask(const TaskId* task) { current_task = task; }
+
 Task* CoreWorker::NewTask(Function* function, uint16_t returns, CallArguments& arguments) {
   auto* task = new Task;
   task->function = function;
@@ -57,6 +61,7 @@ Task* CoreWorker::NewTask(Function* function, uint16_t returns, CallArguments& a
   // A normal task's: 12 bytes of ours, and the job; an actor's are put in its place.
   std::memcpy(task->id.mutable_data() + 8, self_.worker.data(), 12);
   std::memcpy(task->id.mutable_data() + 20, session_.job_id.data(), JobId::kSize);
+  if (current_task != nullptr) task->parent = *current_task;
   ++tasks_pending_;
   return task;
 }
@@ -309,13 +314,23 @@ void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
     good = reader.Read(head) && reader.ReadBytes(head.bytes, payload);
     retry = good && (header.flags & kReplyRetryable) != 0 && task->retries_left != 0;
     if (good && !retry) {
-      const ValuePtr error = CopyValue(payload);
+      const ValuePtr error = task->cancelled ? CancelledError(*task) : CopyValue(payload);
       ReadyEffects ready;
       for (Object* object : task->returns) {
         if (object->state == ObjectState::Pending) objects_.SetValue(object, error, ready);
       }
       Apply(ready);
     }
+  } else if (good && task->cancelled && task->actor != nullptr) {
+    // It ran to its end, which nobody wants any more.
+    good = header.returns == task->returns.size();
+    for (size_t i = 0; good && i < task->returns.size(); ++i) {
+      good = SkipReturn(reader, channel, task->returns[i]->id);
+    }
+    const ValuePtr error = CancelledError(*task);
+    ReadyEffects ready;
+    for (Object* object : task->returns) objects_.SetValue(object, error, ready);
+    Apply(ready);
   } else if (good) {
     good = header.returns == task->returns.size();
     for (size_t i = 0; good && i < task->returns.size(); ++i) {
@@ -390,7 +405,16 @@ void CoreWorker::OnHandBack(Channel& channel, const fbw::HandBack& message) {
   std::vector<Task*> tasks;
   for (const uint64_t sequence : *message.sequences()) {
     Task* task = channel.in_flight.Take(sequence);
-    if (task != nullptr && task->lease != nullptr) tasks.push_back(task);
+    if (task == nullptr || task->lease == nullptr) continue;
+    task->sent = false;
+    if (!task->cancelled) {
+      tasks.push_back(task);
+      continue;
+    }
+    SubmitActions actions;
+    submitter_.Withdraw(task, NowNs(), actions);
+    Complete(task, CancelledError(*task));
+    Perform(nullptr, actions);
   }
   SubmitActions actions;
   submitter_.HandedBack(tasks, NowNs(), actions);
@@ -419,7 +443,7 @@ void CoreWorker::FinishLostLease(Lease* lease) {
   const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
   for (Task* task : owned->lost_tasks) {
     task->lease = nullptr;
-    if (lost.free && raylet_lost_.empty()) {
+    if (lost.free && raylet_lost_.empty() && !task->cancelled) {
       task->sent = false;
       Dispatch(nullptr, task);
       continue;
@@ -436,6 +460,7 @@ void CoreWorker::FinishLostLease(Lease* lease) {
 }
 
 void CoreWorker::RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry) {
+  if (task->cancelled) return Complete(task, CancelledError(*task));
   if (task->retries_left == 0 || !retry || !raylet_lost_.empty()) {
     return Complete(task, MakeErrorValue(code, message));
   }

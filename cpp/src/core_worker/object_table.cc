@@ -128,6 +128,13 @@ void ObjectTable::SetValue(Object* object, ValuePtr value, ReadyEffects& ready) 
   MadeReady(object, ready);
 }
 
+void ObjectTable::StopWaiting(Task* task) {
+  for (const RefArgument& argument : task->ref_args) {
+    if (argument.object->extras) std::erase(argument.object->extras->dependents, task);
+  }
+  task->unresolved = 0;
+}
+
 void ObjectTable::SetInStore(Object* object, const NodeId& node, uint64_t bytes,
                              ReadyEffects& ready) {
   const bool was_pending = object->state == ObjectState::Pending;

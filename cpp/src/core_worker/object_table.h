@@ -135,6 +135,8 @@ class ObjectTable {
   void TaskDone(Object* object, FreedEffects& freed);
 
   void SetValue(Object* object, ValuePtr value, ReadyEffects& ready);
+  // The task does not wait for its arguments any more.
+  void StopWaiting(Task* task);
   void SetInStore(Object* object, const NodeId& node, uint64_t bytes, ReadyEffects& ready);
   // Back to Pending: its copies are gone, and somebody will make it again.
   void Forget(Object* object);

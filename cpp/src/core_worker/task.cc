@@ -32,6 +32,12 @@ void AppendRefArgument(std::string& out, const RefArgument& argument, const Work
 
 }  // namespace
 
+ValuePtr CancelledError(const Task& task) {
+  return MakeErrorValue(ErrorCode::TaskCancelled, "Task: " + task.id.Hex() + " (" +
+                                                      task.function->name +
+                                                      ") was cancelled, as cancel() asked for");
+}
+
 void AppendCall(std::string& out, const Task& task, std::string_view args, uint64_t sequence,
                 uint32_t function_index, const WorkerAddress& self) {
   const size_t frame_at = out.size();

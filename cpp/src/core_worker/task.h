@@ -55,6 +55,8 @@ struct Task {
   int32_t unresolved = 0;    // Arguments that are not ready yet.
   bool sent = false;
   bool counted = false;         // In Actor::pending_calls.
+  bool cancelled = false;       // A failure, whichever, is TaskCancelled; it is not tried again.
+  TaskId parent;                // The task that submitted it.
   size_t listed_at = SIZE_MAX;  // In the TaskList that has it.
   std::string args;             // Payload of (args, kwargs).
   std::vector<RefArgument> ref_args;
@@ -83,6 +85,9 @@ class TaskList {
  private:
   std::vector<Task*> tasks_;
 };
+
+// What its returns are once it was cancelled.
+ValuePtr CancelledError(const Task& task);
 
 // Appends a whole frame. `self` owns the arguments that nobody else does. REQUIRES: every
 // argument was ready; one whose copies were lost since is named without a place.

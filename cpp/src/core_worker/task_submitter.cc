@@ -132,6 +132,32 @@ void TaskSubmitter::HandedBack(const std::vector<Task*>& tasks, int64_t now_ns,
   if (lease_class != nullptr) Pump(lease_class, actions);
 }
 
+void TaskSubmitter::Withdraw(Task* task, int64_t now_ns, SubmitActions& actions) {
+  LeaseClass* lease_class = task->lease_class;
+  if (Lease* lease = task->lease; lease == nullptr) {
+    std::erase(lease_class->queue, task);
+  } else {
+    Unassign(task, now_ns);
+    if (lease->wanted_back && lease->in_flight == 0) GiveBack(lease, actions);
+    Pump(lease_class, actions);
+  }
+}
+
+std::vector<Task*> TaskSubmitter::AllTasks() const {
+  std::vector<Task*> all;
+  for (const auto& [key, lease_class] : classes_) {
+    all.insert(all.end(), lease_class->queue.begin(), lease_class->queue.end());
+  }
+  for (const auto& [id, lease] : leases_) {
+    all.insert(all.end(), lease->lost_tasks.begin(), lease->lost_tasks.end());
+    if (!lease->channel) continue;
+    for (Task* task : lease->channel->in_flight.All()) {
+      if (task->lease == lease.get()) all.push_back(task);
+    }
+  }
+  return all;
+}
+
 void TaskSubmitter::GiveBack(Lease* lease, SubmitActions& actions) {
   std::erase(lease->lease_class->leases, lease);
   auto node = leases_.extract(lease->id);

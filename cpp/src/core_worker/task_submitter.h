@@ -95,6 +95,10 @@ class TaskSubmitter {
   void Pump(LeaseClass* lease_class, SubmitActions& actions);
   void Replied(Task* task, uint32_t execute_us, int64_t now_ns, SubmitActions& actions);
   void HandedBack(const std::vector<Task*>& tasks, int64_t now_ns, SubmitActions& actions);
+  // It will not run: takes it out of the queue, or off its lease.
+  void Withdraw(Task* task, int64_t now_ns, SubmitActions& actions);
+  // All that are queued or under way, and those lost with their lease.
+  std::vector<Task*> AllTasks() const;
   // Idle leases go back at once; the others, unless `idle_only`, with their task.
   void LeasesWanted(bool idle_only, SubmitActions& actions);
   // The worker of some leases can be sent to from now on.

@@ -68,6 +68,45 @@ TEST_F(CallQueueTest, NormalTasksCanBeTakenOutAndActorsCallsStay) {
   EXPECT_THAT(PopAll(), ElementsAre("creation", "method"));
 }
 
+TEST_F(CallQueueTest, OneCallIsTakenOutByItsNumber) {
+  for (uint64_t number : {0, 1, 2}) {
+    auto call = std::make_unique<IncomingCall>();
+    call->channel = a;
+    call->call.header.sequence = number;
+    call->name = std::to_string(number);
+    call->body.resize(10);
+    queue.Push(std::move(call));
+  }
+  EXPECT_EQ(queue.TakeOne(*b, 1), nullptr);
+  EXPECT_EQ(queue.TakeOne(*a, 3), nullptr);
+  const auto taken = queue.TakeOne(*a, 1);
+  ASSERT_NE(taken, nullptr);
+  EXPECT_EQ(taken->name, "1");
+  EXPECT_EQ(queue.TakeOne(*a, 1), nullptr);
+  EXPECT_EQ(queue.size(), 2u);
+  EXPECT_THAT(PopAll(), ElementsAre("0", "2"));
+}
+
+TEST_F(CallQueueTest, WhatRunsIsFoundUntilItIsFinished) {
+  queue.SetGroups({{"", 3}});
+  std::vector<std::unique_ptr<IncomingCall>> running;
+  for (uint64_t number : {0, 1, 2}) {
+    auto call = std::make_unique<IncomingCall>();
+    call->channel = a;
+    call->call.header.sequence = number;
+    queue.Push(std::move(call));
+    running.push_back(queue.Pop());
+  }
+  EXPECT_EQ(queue.FindRunning(*a, 1), running[1].get());
+  EXPECT_EQ(queue.FindRunning(*b, 1), nullptr);
+  queue.Finished(*running[0]);
+  EXPECT_EQ(queue.FindRunning(*a, 0), nullptr);
+  EXPECT_EQ(queue.FindRunning(*a, 2), running[2].get());
+  queue.Finished(*running[2]);
+  queue.Finished(*running[1]);
+  EXPECT_EQ(queue.running(), 0u);
+}
+
 TEST_F(CallQueueTest, ReadingStopsWhenTooMuchIsQueued) {
   EXPECT_TRUE(queue.ReadAllowed());
   Push("half", a, "", kQueuedBytesMax / 2);

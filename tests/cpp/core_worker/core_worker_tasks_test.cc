@@ -321,5 +321,88 @@ TEST_F(CoreWorkerTasksTest, ATaskWhoseArgumentComesAfterTheRayletsEndFails) {
   EXPECT_THAT(Take(dependent), StartsWith("NodeDied: "));
 }
 
+// --- Cancelling ---
+
+TEST_F(CoreWorkerTasksTest, AQueuedTaskIsCancelledAtOnce) {
+  Object* queued = Submit();
+  EXPECT_TRUE(driver->Cancel(queued, false, true).ok());
+  EXPECT_THAT(Take(queued), StartsWith("TaskCancelled: "));
+  EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+  EXPECT_EQ(driver->GetStatistics().objects, 0u);
+}
+
+TEST_F(CoreWorkerTasksTest, ATaskThatWaitsForAnArgumentIsCancelledAtOnce) {
+  Object* argument = Submit();
+  Object* waits = Submit(0, ArgumentsOf(argument));
+  Object* behind = Submit(0, ArgumentsOf(waits));
+  EXPECT_TRUE(driver->Cancel(waits, false, true).ok());
+  EXPECT_THAT(Take(waits), StartsWith("TaskCancelled: "));
+  EXPECT_THAT(Take(behind), StartsWith("TaskCancelled: "));
+  Grant(*worker);
+  RunOne(*worker, "done");
+  EXPECT_EQ(Take(argument), "done");
+  EXPECT_EQ(driver->GetStatistics().objects, 0u);
+}
+
+TEST_F(CoreWorkerTasksTest, ATaskInItsWorkersQueueIsAnsweredThere) {
+  Object* first = Submit();
+  Grant(*worker);
+  RunOne(*worker, "1", /*execute_us=*/1);
+  EXPECT_EQ(Take(first), "1");
+  Object* second = Submit();
+  Object* third = Submit();
+  Object* fourth = Submit();
+  Call running = Next(*worker);
+  EXPECT_TRUE(driver->Cancel(third, false, true).ok());
+  EXPECT_THAT(Take(third), StartsWith("TaskCancelled: "));
+  Reply(*worker, *running, "2");
+  RunOne(*worker, "4");
+  EXPECT_EQ(Take(second), "2");
+  EXPECT_EQ(Take(fourth), "4");
+}
+
+TEST_F(CoreWorkerTasksTest, ARunningTaskIsToldAndItsFailureIsACancellation) {
+  Object* result = Submit(/*max_retries=*/3);
+  Grant(*worker);
+  Call running = Next(*worker);
+  EXPECT_FALSE(worker->IsCancelled(*running));
+  EXPECT_TRUE(driver->Cancel(result, false, true).ok());
+  EXPECT_TRUE(store.RunUntil([&] { return worker->IsCancelled(*running); }));
+  worker->ReplyError(*running, 1, {PayloadFormat::TaskError, "KeyboardInterrupt", {}});
+  EXPECT_THAT(Take(result), StartsWith("TaskCancelled: "));
+}
+
+TEST_F(CoreWorkerTasksTest, ARunningTaskThatGoesOnHasItsResult) {
+  Object* result = Submit();
+  Grant(*worker);
+  Call running = Next(*worker);
+  EXPECT_TRUE(driver->Cancel(result, false, true).ok());
+  EXPECT_TRUE(store.RunUntil([&] { return worker->IsCancelled(*running); }));
+  Reply(*worker, *running, "all the same");
+  EXPECT_EQ(Get(*driver, result), "all the same");
+  EXPECT_TRUE(driver->Cancel(result, true, true).ok());  // Has finished.
+  EXPECT_EQ(Take(result), "all the same");
+}
+
+TEST_F(CoreWorkerTasksTest, ACancelledTaskIsNotTriedAgain) {
+  Object* result = Submit(/*max_retries=*/3);
+  const LeaseId lease = Grant(*worker);
+  (void)Next(*worker);
+  EXPECT_TRUE(driver->Cancel(result, false, true).ok());
+  worker.reset();
+  TellLeaseLost(lease, SIGKILL);
+  EXPECT_THAT(Take(result), StartsWith("TaskCancelled: "));
+}
+
+TEST_F(CoreWorkerTasksTest, WhatMayBeTriedAgainIs) {
+  Object* result = Submit(/*max_retries=*/1);
+  Grant(*worker);
+  for (const char* text : {"once", "twice"}) {
+    Call running = Next(*worker);
+    worker->ReplyError(*running, 1, {PayloadFormat::TaskError, text, {}}, /*retryable=*/true);
+  }
+  EXPECT_EQ(Take(result), "twice");
+}
+
 }  // namespace
 }  // namespace skyray::core_worker
