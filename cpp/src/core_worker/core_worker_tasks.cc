@@ -345,7 +345,15 @@ void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
   if (!good) {
     SKYRAY_LOG(Warning) << "dropped worker " << channel.peer.worker.Hex() << ": a malformed reply";
     if (task != nullptr) {
-      Complete(task, MakeErrorValue(ErrorCode::Internal, "the worker sent a malformed reply"));
+      const ValuePtr error =
+          MakeErrorValue(ErrorCode::Internal, "the worker sent a malformed reply");
+      ReadyEffects ready;
+      for (Object* object : task->returns) {
+        // What it said of the first ones is not believed either.
+        if (object->state != ObjectState::InProcess) objects_.SetValue(object, error, ready);
+      }
+      Apply(ready);
+      Complete(task, error);
     }
     gateway_.CloseChannel(channel);
     return OnClosed(channel);
