@@ -45,14 +45,6 @@ std::vector<Task*> InFlight::TakeAll() {
   return all;
 }
 
-std::vector<const Task*> InFlight::All() const {
-  std::vector<const Task*> all;
-  for (const Task* task : tasks_) {
-    if (task != nullptr) all.push_back(task);
-  }
-  return all;
-}
-
 std::span<uint8_t> InputBuffer::Space(size_t wanted) {
   if (begin_ > 0) {
     std::copy(bytes_.begin() + static_cast<ptrdiff_t>(begin_),

@@ -44,8 +44,7 @@ class InFlight {
   std::vector<Task*> TakeAll();
   // The number of a task; nothing if it is not under way here. Looks at all of them.
   std::optional<uint64_t> SequenceOf(const Task* task) const;
-  std::vector<Task*> All() const;
-  std::vector<const Task*> All() const;  // Oldest first.
+  std::vector<Task*> All() const;  // Oldest first.
   size_t size() const { return count_; }
 
  private:

@@ -39,7 +39,7 @@ const Task* Among(const ChannelPtr& channel, const Object& object) {
 
 // How many calls went to that worker before this one and are not answered.
 size_t Before(const ChannelPtr& channel, const Task& task) {
-  const auto all = channel ? channel->in_flight.All() : std::vector<const Task*>();
+  const auto all = channel ? channel->in_flight.All() : std::vector<Task*>();
   return static_cast<size_t>(std::find(all.begin(), all.end(), &task) - all.begin());
 }
 
