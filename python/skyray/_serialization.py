@@ -164,6 +164,8 @@ def _hint(error: BaseException) -> str:
             "others may be reading them. Change a copy: array = array.copy().)\n"
         )
     return ""
+
+
 def dump_retry_exceptions(which: bool | list[type] | tuple[type, ...] | None) -> bytes:
     """An allow-list as workers understand it: empty for none, ``*`` for all."""
     if isinstance(which, bool) or not which:
