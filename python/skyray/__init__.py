@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from . import actor, exceptions
 from ._core import (
+    ActorClassID,
     ActorID,
+    ClusterID,
     FunctionID,
     JobID,
     NodeID,
@@ -39,7 +41,9 @@ from .object_ref import ObjectRef
 from .runtime_context import get_runtime_context
 
 __all__ = [
+    "ActorClassID",
     "ActorID",
+    "ClusterID",
     "FunctionID",
     "JobID",
     "NodeID",

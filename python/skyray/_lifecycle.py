@@ -25,7 +25,7 @@ AUTO_INIT_VARIABLE = "SKYRAY_ENABLE_AUTO_CONNECT"
 class RayContext(Mapping[str, Any]):
     """What ``init`` returns: facts about the cluster by name; ``with`` shuts it down."""
 
-    dashboard_url: str | None = None
+    dashboard_url = ""
 
     def __init__(self, address_info: dict[str, Any]) -> None:
         self.address_info = address_info
@@ -230,9 +230,10 @@ def _context(connection: _worker.Connection, session_dir: str, raylet_socket: st
             "redis_address": None,
             "object_store_address": os.path.join(folder, "store.sock"),
             "raylet_socket_name": raylet_socket,
-            "webui_url": None,
+            "webui_url": "",
             "session_dir": session_dir,
-            "metrics_export_port": None,
+            "metrics_export_port": 0,
+            "dashboard_agent_listen_port": 0,
             "gcs_address": info["gcs_address"],
             "address": session_dir,
             "node_id": info["node_id"].hex(),

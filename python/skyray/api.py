@@ -411,6 +411,11 @@ def nodes() -> list[dict[str, Any]]:
             "ObjectManagerPort": node["data_port"],
             "ObjectStoreSocketName": node["store_socket"],
             "RayletSocketName": node["raylet_socket"],
+            # Of parts that a node does not have here.
+            "MetricsExportPort": 0,
+            "MetricsAgentPort": 0,
+            "DashboardAgentListenPort": 0,
+            "RuntimeEnvAgentPort": 0,
             "NodeName": node["name"],
             "Resources": dict(node["total"]) if node["alive"] else {},
             "Labels": dict(node["labels"]),

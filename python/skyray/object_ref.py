@@ -30,6 +30,23 @@ class ObjectRef(_core.ObjectRef, Generic[T_co]):
     def __repr__(self) -> str:
         return f"ObjectRef({self.hex()})"
 
+    @staticmethod
+    def size() -> int:
+        """Of an id, in bytes."""
+        return _core.ObjectID.size()
+
+    def owner_address(self) -> bytes:
+        """Who owns the value: the id of that process."""
+        return self.owner_worker_id()
+
+    def call_site(self) -> str:
+        """Where it was made; not recorded: ""."""
+        return ""
+
+    def tensor_transport(self) -> str | None:
+        """How tensors in the value travel: None, as all else does."""
+        return None
+
     def future(self) -> concurrent.futures.Future[T_co]:
         """A future of the value, for code that waits in its own way.
 

@@ -355,6 +355,10 @@ def resources_of(scope: str, options: dict[str, Any]) -> dict[str, float]:
     for resource, name in (("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory")):
         amounts[resource] = float(value_of(scope, options, name) or 0)
     amounts.update({name: float(x) for name, x in (options.get("resources") or {}).items()})
+    if scope == ACTOR and options.get("num_cpus") is None:
+        # An actor holds no CPU while it runs, unless other resources are asked for.
+        asks = options.get("num_gpus") is not None or options.get("resources")
+        amounts["CPU"] = 1.0 if asks else 0.0
     kind = options.get("accelerator_type")
     if kind:
         amounts[f"accelerator_type:{kind}"] = 0.001

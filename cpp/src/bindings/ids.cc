@@ -10,6 +10,10 @@ namespace py = pybind11;
 namespace skyray::bindings {
 namespace {
 
+// Kinds of ids that only Python programs give a meaning.
+using ActorClassId = Id<28, struct ActorClassTag>;
+using ClusterId = Id<28, struct ClusterTag>;
+
 template <class AnyId>
 AnyId FromBinary(const py::bytes& binary) {
   const std::string_view bytes = binary;
@@ -56,10 +60,12 @@ void AddIds(py::module_& module) {
   AddId<NodeId>(module, "NodeID");
   AddId<WorkerId>(module, "WorkerID");
   AddId<FunctionId>(module, "FunctionID");
+  AddId<ActorClassId>(module, "ActorClassID");
+  AddId<ClusterId>(module, "ClusterID");
   AddId<PlacementGroupId>(module, "PlacementGroupID");
   AddId<JobId>(module, "JobID").def_static("from_int", &JobIdFromInt).def("int", &JobIdToInt);
   AddId<ActorId>(module, "ActorID")
-      .def_static("of", &RandomActorId)
+      .def_static("of", [](const JobId& job, const py::args&) { return RandomActorId(job); })
       .def_property_readonly("job_id", [](const ActorId& id) { return JobOf(id); });
   AddId<TaskId>(module, "TaskID")
       .def("actor_id", [](const TaskId& id) { return ActorOf(id); })
