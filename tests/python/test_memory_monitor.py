@@ -54,8 +54,11 @@ def _machine(tmp_path: Path) -> Iterator[Machine]:
 
 def began(path: Path) -> int:
     """The pid that the next task writes into that fifo."""
-    with open(path) as fifo:
-        return int(fifo.readline())
+    while True:
+        with open(path) as fifo:
+            line = fifo.readline()
+        if line:  # Else the one before had only not closed it yet.
+            return int(line)
 
 
 def await_end(pid: int) -> None:

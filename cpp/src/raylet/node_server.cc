@@ -527,6 +527,7 @@ void NodeServer::ArmFromCores() {
   if (const auto wake = queue_.NextWake()) WakeAt(*wake);
   if (const auto wake = pool_.NextWake()) WakeAt(*wake);
   if (!kills_.empty()) WakeAt(kills_.begin()->first);
+  if (next_memory_check_ != TimePoint{}) WakeAt(next_memory_check_);
 }
 
 }  // namespace skyray::raylet

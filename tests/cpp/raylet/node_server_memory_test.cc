@@ -55,6 +55,22 @@ TEST_F(NodeServerMemoryTest, WhatWaitsIsBegunWhenNobodyIsLeftToEnd) {
   Await<wire::LeaseLost>(*driver);
 }
 
+TEST_F(NodeServerMemoryTest, ItGoesOnLookingWhenSomethingElseIsDueFirst) {
+  options.memory_refresh_ms = 50;
+  StartNode();
+  const auto driver = Driver();
+  const TestWorker worker = Worker();
+  const auto other = Driver();
+  RequestLease(*driver, 2 * kResourceUnit);
+  ASSERT_EQ(Await<wire::LeaseReply>(*driver)->result(), wire::LeaseResult::Granted);
+  // It is asked back after kLeaseQuantum, long before the next look.
+  RequestLease(*other);
+  Await<wire::LeasesWanted>(*driver);
+  RunUntil([&] { return driver->Count<wire::LeasesWanted>() == 2; });
+  SetFree(10);
+  EXPECT_EQ(Await<wire::LeaseLost>(*driver)->exit()->error(), ErrorCode::OutOfMemoryKilled);
+}
+
 TEST_F(NodeServerMemoryTest, SwitchedOffItDoesNothing) {
   options.memory_refresh_ms = 0;
   SetFree(10);
