@@ -51,4 +51,4 @@ def raised(call: Callable[[], Any]) -> str:
     return "nothing"
 
 
-from . import actors, context, failures, known, objects, tasks, utilities  # noqa: E402, F401
+from . import actors, context, environment, failures, known, objects, tasks, utilities  # noqa: E402, F401
