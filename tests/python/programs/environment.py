@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from functools import partial
 from typing import Any
 
 from . import program, raised
@@ -80,7 +81,7 @@ def environments_that_cannot_be(ray: Any) -> Any:
     see = _see(ray)
     wrong = ["x", 3, [], {"env_vars": ["a"]}, {"env_vars": {"a": 1}}, {"env_vars": {1: "a"}}]
     right = [None, {}, {"env_vars": None}]
-    return [raised(lambda env=env: see.options(runtime_env=env)) for env in [*wrong, *right]]
+    return [raised(partial(see.options, runtime_env=env)) for env in [*wrong, *right]]
 
 
 @program(
@@ -94,7 +95,7 @@ def labels_that_cannot_be(ray: Any) -> Any:
     see = _see(ray)
 
     def of(option: str, values: list[Any]) -> list[str]:
-        return [raised(lambda value=value: see.options(**{option: value})) for value in values]
+        return [raised(partial(see.options, **{option: value})) for value in values]
 
     wrong: list[Any] = [{"a": "in()"}, {"a": "!"}, {"a": "in(b"}, {"a": "b c"}, {"a": "-b"}]
     wrong += [{"a b": "c"}, {"": "c"}, {"a": "b" * 64}, {"a": 3}, {3: "a"}, "a"]
