@@ -300,6 +300,8 @@ class CoreWorker : private GatewayHandler {
   // An object that should be in this node's store, in memory or on disk. `await_seal`: its
   // maker may be about to seal it. Errors: ObjectNotFound; ObjectLost; TimedOut.
   Result<ReadableValue> ReadFromStore(const ObjectId& id, int64_t deadline_ns, bool await_seal);
+  // As it is; but a worker ends when the store has.
+  Status StoreFailed(const Status& status);
   Status Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<StoreAccess> store);
 
   // GatewayHandler; all below with the mutex held unless said otherwise.

@@ -277,7 +277,7 @@ void CoreWorker::Reply(IncomingCall& call, uint32_t execute_us, std::vector<Task
     const bool in_store = bytes > kInProcessBytesMax;
     if (in_store) {
       const ObjectId id = ObjectIdOf(call.call.header.task, static_cast<uint32_t>(i + 1));
-      const Status stored = store_->Put(id, caller.worker, returns[i].parts);
+      const Status stored = StoreFailed(store_->Put(id, caller.worker, returns[i].parts));
       // ObjectExists: an earlier attempt of this task got so far.
       if (!stored.ok() && stored.code() != ErrorCode::ObjectExists) {
         for (const TaskReturn& one : returns) DropAll(one.contained);

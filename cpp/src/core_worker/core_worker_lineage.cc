@@ -72,7 +72,7 @@ void CoreWorker::Recover(Object* object) {
 }
 
 void CoreWorker::RunAgain(Task* task) {
-  SKYRAY_LOG(Info) << "task " << task->function->name << " (" << task->id.Hex()
+  SKYRAY_LOG(Debug) << "task " << task->function->name << " (" << task->id.Hex()
                    << ") is run again, as what it returned is lost";
   lineage_.Remove(task);
   ++tasks_pending_;

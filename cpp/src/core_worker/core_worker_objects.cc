@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Putting, waiting for, reading and borrowing objects.
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "common/logging.h"
@@ -41,7 +43,7 @@ Result<Object*> CoreWorker::Put(const PayloadParts& parts, std::vector<Object*> 
     objects_.SetValue(object, std::move(value), ready);
     return object;
   }
-  const Status stored = store_->Put(object->id, self_.worker, parts);
+  const Status stored = StoreFailed(store_->Put(object->id, self_.worker, parts));
   Lock lock(gateway_.mutex());
   if (!stored.ok()) {
     FreedEffects freed;
@@ -215,7 +217,7 @@ Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool
       return value;
     }
     if (value.error().code() != ErrorCode::ObjectLost) return value;
-    SKYRAY_LOG(Info) << value.error().message();
+    SKYRAY_LOG(Debug) << value.error().message();
     ReportLost(object, attempt);
     gateway_.FlushDirty(lock);
   }
@@ -241,6 +243,13 @@ Result<ReadableValue> CoreWorker::ReadCopy(const ObjectId& id, std::span<const N
   }
 }
 
+Status CoreWorker::StoreFailed(const Status& status) {
+  // It lives in the raylet: a worker's place is gone with it. What runs here is to run
+  // elsewhere, so nobody is told that it failed.
+  if (status.code() == ErrorCode::Disconnected && !options_.is_driver) _exit(1);
+  return status;
+}
+
 Result<ReadableValue> CoreWorker::ReadFromStore(const ObjectId& id, int64_t deadline_ns,
                                                 bool await_seal) {
   for (bool seal_awaited = false;;) {
@@ -251,9 +260,9 @@ Result<ReadableValue> CoreWorker::ReadFromStore(const ObjectId& id, int64_t dead
     if (!await_seal) wait_ms = std::min(wait_ms, kLookMs);
     auto pin = store_->Get(id, wait_ms);
     if (pin) return ReadableValue{ValuePtr(), *pin, (*pin)->bytes()};
-    if (pin.error().code() != ErrorCode::ObjectNotFound) return pin.error();
+    if (pin.error().code() != ErrorCode::ObjectNotFound) return StoreFailed(pin.error());
     const auto there = store_->Contains(id);
-    if (!there) return there.error();
+    if (!there) return StoreFailed(there.error());
     if (!*there && (seal_awaited || !await_seal)) return pin.error();
     if (*there && NowNs() >= deadline_ns) {
       return Status(ErrorCode::TimedOut, "Get timed out: object " + id.Hex() +
