@@ -52,7 +52,9 @@ void NodeServer::ReturnLeaseOf(const Client& client, const wire::ReturnLease& me
   if (there == remote_leases_.end()) return ReturnLease({self_.id, client.worker}, message);
   if (there->second.owner != client.worker) return;
   const NodeId node = there->second.node;
-  remote_leases_.erase(there);
+  // Of a worker that failed it is still to be told how it ended; and its node may be
+  // what failed, so that nobody else will.
+  if (!message.worker_failed()) remote_leases_.erase(there);
   Builder builder;
   const auto lease = PutBytes(builder, id->Binary());
   const auto node_id = PutBytes(builder, node.Binary());

@@ -339,5 +339,23 @@ TEST_F(BadWorkerTest, AReplyToNothingLosesWhatRanThere) {
   ExpectTasksStillRun();
 }
 
+TEST_F(BadWorkerTest, ACancelOfNothingIsHarmless) {
+  RawPeer peer = Stranger(*worker);
+  peer.SayHello();
+  const auto cancel = [&](uint64_t sequence, size_t id_bytes) {
+    peer.Say(fbw::Body::Cancel, [&](Builder& builder) {
+      const std::vector<uint8_t> bytes(id_bytes, 7);
+      Bytes id;
+      if (id_bytes > 0) id = builder.CreateVector(bytes);
+      return fbw::CreateCancel(builder, sequence, id, /*force=*/true, /*recursive=*/true).Union();
+    });
+  };
+  for (const uint64_t sequence : {uint64_t{0}, uint64_t{1}, UINT64_MAX}) cancel(sequence, 0);
+  for (const size_t id_bytes : {size_t{1}, ObjectId::kSize - 1, ObjectId::kSize, size_t{1000}}) {
+    cancel(0, id_bytes);
+  }
+  ExpectTasksStillRun();
+}
+
 }  // namespace
 }  // namespace skyray::core_worker
