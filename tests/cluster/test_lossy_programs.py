@@ -116,7 +116,8 @@ class Program:
 
     def step(self) -> None:
         if len(self.values) < 4:
-            return self.make()
+            self.make()
+            return
         kinds = [self.make, self.add, self.split, self.double, self.look]
         rare = [self.forget, self.cancel, self.kill_actor, self.kill_node]
         self.random.choices(kinds + rare, [30, 25, 15, 10, 5, 4, 4, 3, 4])[0]()
