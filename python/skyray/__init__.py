@@ -38,17 +38,20 @@ from .api import (
     wait,
 )
 from .object_ref import ObjectRef
+from .object_ref_generator import DynamicObjectRefGenerator, ObjectRefGenerator
 from .runtime_context import get_runtime_context
 
 __all__ = [
     "ActorClassID",
     "ActorID",
     "ClusterID",
+    "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
     "NodeID",
     "ObjectID",
     "ObjectRef",
+    "ObjectRefGenerator",
     "PlacementGroupID",
     "TaskID",
     "UniqueID",

@@ -17,7 +17,7 @@ from typing import Any
 from . import _core
 
 # What await_work() answers.
-_CALLS, _DESCRIPTORS, _EXIT, _CANCELLED = 1, 2, 4, 8
+_CALLS, _DESCRIPTORS, _EXIT, _CANCELLED, _ROOM = 1, 2, 4, 8, 16
 # Plain methods that run in one turn of the loop, before it looks at anything else.
 _CALLS_PER_TURN = 64
 
@@ -58,10 +58,8 @@ class _Selector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         work = _core.await_work(timeout)
-        if work & (_CALLS | _EXIT) and self.owner is not None:
-            self.owner.wake(bool(work & _EXIT))
-        if work & _CANCELLED and self.owner is not None:
-            self.owner.cancel()
+        if work & ~_DESCRIPTORS and self.owner is not None:
+            self.owner.wake(work)
         # With no time to wait the core has not looked at the descriptors.
         if work & _DESCRIPTORS or (timeout is not None and timeout <= 0):
             return super().select(0)
@@ -75,7 +73,9 @@ class _Loop:
         selector = _Selector()
         self._loop = asyncio.SelectorEventLoop(selector)
         # A task that nobody else refers to may be collected before it is done.
-        self._tasks: dict[asyncio.Task[None], tuple[_core.Call, Coroutine[Any, Any, Any]]] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[_core.Call, Any]] = {}
+        # Generators that their callers have given no room.
+        self._paused: set[asyncio.Future[None]] = set()
         selector.owner = self
 
     def run(self, creation: _core.Call) -> None:
@@ -83,16 +83,19 @@ class _Loop:
         self._loop.call_soon(creation.create)
         self._loop.run_forever()
 
-    def wake(self, ending: bool) -> None:
-        if ending:
+    def wake(self, work: int) -> None:
+        if work & _EXIT:
             self._loop.stop()
-        else:
+        if work & _CALLS:
             self._loop.call_soon(self._take_calls)
-
-    def cancel(self) -> None:
-        for task, (call, _) in self._tasks.items():
-            if call.is_cancelled():
-                self._loop.call_soon(task.cancel)
+        if work & _ROOM:
+            # Each looks for itself whether it is meant.
+            for paused in self._paused:
+                if not paused.done():
+                    paused.set_result(None)
+            self._paused.clear()
+        if work & _CANCELLED:
+            self._cancel()
 
     def _take_calls(self) -> None:
         for _ in range(_CALLS_PER_TURN):
@@ -101,15 +104,55 @@ class _Loop:
                 return
             coroutine = call.start()
             if coroutine is not None:
-                task = self._loop.create_task(_complete(call, coroutine))
+                steps = self._stream if call.yields() else _complete
+                task = self._loop.create_task(steps(call, coroutine))
                 self._tasks[task] = (call, coroutine)
                 task.add_done_callback(self._done)
+
+    def _cancel(self) -> None:
+        for task, (call, _) in self._tasks.items():
+            if call.is_cancelled():
+                self._loop.call_soon(task.cancel)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         call, coroutine = self._tasks.pop(task)
         if task.cancelled():  # Before its first step.
-            coroutine.close()
+            if asyncio.iscoroutine(coroutine):
+                coroutine.close()
             call.fail(asyncio.CancelledError())
+
+    async def _stream(self, call: _core.Call, items: Any) -> None:
+        _call.set(call)
+        try:
+            if hasattr(items, "__aiter__"):
+                async for item in items:
+                    await self._produce(call, item)
+            else:
+                for item in items:
+                    await self._produce(call, item)
+        except _NobodyWantsMore:
+            call.finish(None)
+        except BaseException as error:
+            call.fail(error)
+        else:
+            call.finish(None)
+
+    async def _produce(self, call: _core.Call, item: Any) -> None:
+        try:
+            room = call.produce(item)
+        except StopIteration:
+            raise _NobodyWantsMore from None
+        # A generator may never wait for anything itself, and others are to run.
+        await asyncio.sleep(0)
+        while not room:
+            paused = self._loop.create_future()
+            self._paused.add(paused)
+            await paused
+            room = call.has_room()
+
+
+class _NobodyWantsMore(Exception):
+    """The caller of a generator is gone."""
 
 
 async def _complete(call: _core.Call, coroutine: Coroutine[Any, Any, Any]) -> None:

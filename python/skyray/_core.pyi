@@ -8,7 +8,7 @@ Failures are raised as the exceptions that ``Hooks.error`` makes.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal, TypedDict, overload, type_check_only
 
 from typing_extensions import Buffer, Self  # Only read by type checkers.
@@ -232,6 +232,9 @@ class Hooks:
         """The exception for an ErrorCode of fbs/error.fbs; ``actor_id``: hex or ""."""
     def load_function(self, blob: bytes) -> Any:
         """cloudpickle.loads of an exported function or actor class."""
+    def listed_items(self, refs: list[ObjectRef]) -> Any:
+        """The value of a task whose items these are (num_returns="dynamic")."""
+
     def set_accelerators(self, gpu_ids: list[str]) -> None:
         """Worker: called before user code when the granted GPUs change."""
     def on_log(self, name: str, pid: int, node_ip: str, is_stderr: bool, lines: list[str]) -> None:
@@ -285,6 +288,8 @@ class TaskOptions(TypedDict, total=False):
     name: str
     resources: dict[str, float]
     num_returns: int
+    generator: str  # As MethodOptions'.
+    items_untaken_max: int
     max_retries: int
     max_calls: int  # After so many the worker is replaced; 0: never.
     retry_exceptions: bytes  # What raised makes the call be made again: b"*", or for is_retryable.
@@ -329,6 +334,8 @@ class ActorOptions(TypedDict, total=False):
 
 class MethodOptions(TypedDict, total=False):
     num_returns: int
+    generator: str  # "streaming", "dynamic", or "": it is none.
+    items_untaken_max: int  # A generator's; 0: any number.
     concurrency_group: str
     max_task_retries: int
     retry_exceptions: bytes  # As TaskOptions'.
@@ -345,6 +352,19 @@ class ActorCore:
         ``Hooks.error(PendingCallsLimit)``. Negative: no limit."""
     def shared(self) -> None:
         """The handle is being pickled: others may hold the actor from now on."""
+
+class ObjectStream:
+    """Iterates over the references to what a generator task yields."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def next_ready(self) -> bool: ...
+    def is_finished(self) -> bool: ...
+    def completed(self) -> Any: ...
+    def peek(self) -> Any:
+        """The reference that next() is to return; at the end, one that is no item."""
+
+def set_object_stream_type(cls: type[ObjectStream], /) -> None: ...
 
 class ActorMethodCall:
     def remote(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -395,9 +415,16 @@ class Call:
     def create(self) -> None:
         """Makes the actor whose creation this is."""
 
-    def start(self) -> Coroutine[Any, Any, Any] | None:
-        """Runs it. None: it has been answered; else finish() or fail() is to follow."""
+    def start(self) -> Any:
+        """Runs it. None: it has been answered; else finish() or fail() is to follow, of
+        the coroutine, or, if yields() is true, of the generator that it answers."""
 
+    def yields(self) -> bool: ...
+    def produce(self, item: Any) -> bool:
+        """Sends an item of the generator; whether the next one is wanted now. Raises
+        StopIteration if nobody wants any more."""
+
+    def has_room(self) -> bool: ...
     def finish(self, value: Any) -> None: ...
     def fail(self, error: BaseException) -> None:
         """Raises SystemExit if that is what ``error`` is."""
@@ -423,7 +450,8 @@ def request_exit(reason: str) -> None: ...
 def take_call() -> Call | None: ...
 def await_work(timeout: float | None) -> int:
     """Waits for calls that may start (1), the descriptor being readable (2), the end
-    (4), or the time; any of them together. ``timeout`` 0 does not look at the descriptor."""
+    (4), room for a generator's items (8), or the time; any of them together. ``timeout`` 0
+    does not look at the descriptor."""
 
 def watch(descriptor: int, variable: contextvars.ContextVar[Call]) -> None:
     """Once, before await_work: an epoll's descriptor, and where a coroutine finds its Call."""

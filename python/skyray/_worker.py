@@ -230,6 +230,11 @@ class Hooks:
             error, name, self.node_ip, actor_id.hex() if in_actor else None, None
         )
 
+    def listed_items(self, refs: list[Any]) -> Any:
+        from .object_ref_generator import DynamicObjectRefGenerator
+
+        return DynamicObjectRefGenerator(refs)
+
     def set_accelerators(self, gpu_ids: list[str]) -> None:
         os.environ[_CUDA_VISIBLE_DEVICES] = ",".join(gpu_ids)
 

@@ -15,6 +15,7 @@ from .options import (
     ACTOR,
     METHOD,
     resources_of,
+    returns_of,
     scheduling_of,
     selectors_of,
     validate_options,
@@ -342,8 +343,12 @@ class ActorClass:
         """What handles know: pickled, and as it is."""
         blueprint = self._blueprint
         given: dict[str, Any] = {}
-        if self._options.get("max_task_retries") is not None:
-            given["method_defaults"] = _core_options(self._options)
+        defaults = _core_options({"max_task_retries": self._options.get("max_task_retries")})
+        untaken = self._options.get("_actor_generator_backpressure_num_objects")
+        if untaken is not None:
+            defaults["items_untaken_max"] = max(untaken, 0)
+        if defaults:
+            given["method_defaults"] = defaults
         if self._options.get("max_pending_calls") is not None:
             given["max_pending_calls"] = self._options["max_pending_calls"]
         if not given:
@@ -367,7 +372,8 @@ def _describe(cls: type, groups: Collection[str]) -> dict[str, Any]:
             _check_group(options.get("concurrency_group") or "", groups, name)
             bound = not isinstance(inspect.getattr_static(cls, name), staticmethod)
             parameters = parameters_of(member, bound=bound)
-            found[name] = (parameters, _core_options(options))
+            yields = inspect.isgeneratorfunction(member) or inspect.isasyncgenfunction(member)
+            found[name] = (parameters, _core_options(options, is_generator=yields))
     return {
         "class_name": cls.__name__,
         "module": cls.__module__,
@@ -377,10 +383,12 @@ def _describe(cls: type, groups: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _core_options(options: dict[str, Any]) -> _core.MethodOptions:
+def _core_options(options: dict[str, Any], *, is_generator: bool = False) -> _core.MethodOptions:
     """Of a method's options, those that the core knows."""
-    known = ("num_returns", "concurrency_group", "max_task_retries")
-    chosen = {name: options[name] for name in known if options.get(name) is not None}
+    chosen = returns_of(options, is_generator=is_generator)
+    for name in ("concurrency_group", "max_task_retries"):
+        if options.get(name) is not None:
+            chosen[name] = options[name]
     if "retry_exceptions" in options:
         from ._serialization import dump_retry_exceptions
 

@@ -10,6 +10,7 @@ from . import _core, _lifecycle, _worker
 from ._lifecycle import RayContext, ensure_connected
 from .actor import ActorClass, ActorHandle, find_actor, method
 from .object_ref import ObjectRef
+from .object_ref_generator import ObjectRefGenerator
 from .options import ACTOR, DECORATOR_ERROR, TASK, validate_options
 from .remote_function import RemoteFunction
 
@@ -238,6 +239,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
             ensure_connected()
         # Waits without the GIL.
         return _core.get(object_refs, timeout)
+    if isinstance(object_refs, ObjectRefGenerator):
+        return object_refs  # Its items are what can be got.
     if not isinstance(object_refs, list):
         raise ValueError(
             f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must "
@@ -285,7 +288,8 @@ def wait(
     """Waits until ``num_returns`` of the references are ready or time is up.
 
     Args:
-        ray_waitables: ``n`` distinct references; ``n == 0`` returns at once.
+        ray_waitables: ``n`` distinct references, or generators, which are ready when
+            their next item is, or their end; ``n == 0`` returns at once.
         num_returns: how many to wait for, from 1 to ``n``.
         timeout: seconds. None waits for ever; 0 looks once.
         fetch_local: if true, "ready" means that the value is on this node; if false,
@@ -300,7 +304,7 @@ def wait(
         ValueError: a reference repeats, or ``num_returns`` or ``timeout`` is outside of
             its range.
     """
-    if isinstance(ray_waitables, ObjectRef):
+    if isinstance(ray_waitables, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(
             f"wait() expected a list of skyray.ObjectRef, got a single one: {ray_waitables!r}"
         )
@@ -309,7 +313,7 @@ def wait(
     if timeout is not None and timeout < 0:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
     for ref in ray_waitables:
-        if not isinstance(ref, ObjectRef):
+        if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
             raise TypeError(
                 f"wait() expected a list of skyray.ObjectRef, got list containing {type(ref)}"
             )
@@ -327,12 +331,21 @@ def wait(
     if _worker.current() is None:
         ensure_connected()
     # One flag for each. Waits without the GIL.
-    flags = _core.wait(ray_waitables, num_returns, timeout, fetch_local)  # type: ignore[arg-type]
+    refs: list[Any] = [_awaited(waitable) for waitable in ray_waitables]
+    flags = _core.wait(refs, num_returns, timeout, fetch_local)
     ready: list[ObjectRef[T]] = []
     rest: list[ObjectRef[T]] = []
     for ref, is_ready in zip(ray_waitables, flags):
         (ready if is_ready and len(ready) < num_returns else rest).append(ref)
     return ready, rest
+
+
+def _awaited(waitable: Any) -> ObjectRef[Any]:
+    """What stands for it: of a generator, its next item or its end."""
+    if isinstance(waitable, ObjectRefGenerator):
+        return waitable.peek()  # type: ignore[no-any-return]
+    assert isinstance(waitable, ObjectRef)
+    return waitable
 
 
 def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
@@ -352,7 +365,12 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
     _core.kill_actor(actor._actor_id.binary(), no_restart)
 
 
-def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> None:
+def cancel(
+    ray_waitable: ObjectRef[Any] | ObjectRefGenerator[Any],
+    *,
+    force: bool = False,
+    recursive: bool = True,
+) -> None:
     """Ends the task or actor call that is to make an object, if it has not finished.
 
     What has not begun never does. In a task that runs KeyboardInterrupt is raised, in an
@@ -361,14 +379,16 @@ def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool
     KeyboardInterrupt and returns.
 
     Args:
-        ray_waitable: what the call returned.
+        ray_waitable: what the call returned, a reference or a generator.
         force: whether to end the process that runs the task; not for actors' calls.
         recursive: whether to end what the task has submitted as well.
 
     Raises:
-        TypeError: it is no ObjectRef.
+        TypeError: it is neither.
         ValueError: ``force``, and a call of an actor.
     """
+    if isinstance(ray_waitable, ObjectRefGenerator):
+        ray_waitable = ray_waitable.completed()
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(
             "skyray.cancel() only supported for object refs. For actors, try skyray.kill(). "

@@ -16,6 +16,8 @@ TASK, ACTOR, METHOD = "remote functions", "actors", "actor methods"
 # What a resource's amount may be a multiple of.
 GRANULARITY = 0.0001
 AMOUNT_MAX = 1e14
+# Values of num_returns for functions that yield what they return.
+GENERATORS = ("streaming", "dynamic")
 # Calls of an actor, or of one of its concurrency groups, that run at once.
 CONCURRENCY_MAX = 1_000_000
 # Resources that more than one of can only be had whole.
@@ -148,13 +150,17 @@ def _concurrency_groups(value: dict[Any, Any]) -> str | None:
     return None
 
 
+def _backpressure(value: int) -> str | None:
+    if value == -1 or value > 0:
+        return None
+    return (
+        "The keyword '_generator_backpressure_num_objects' must be a positive number, or -1, "
+        f"which is no limit; got {value}."
+    )
+
+
 def _num_returns(value: Any) -> str | None:
-    if value in ("streaming", "dynamic"):
-        raise NotImplementedError(
-            f"num_returns={value!r}: this version of skyray has no streaming generators yet. "
-            "Return a list, or give num_returns a number."
-        )
-    if isinstance(value, int) and value >= 0:
+    if value in GENERATORS or (isinstance(value, int) and value >= 0):
         return None
     return (
         "The keyword 'num_returns' only accepts None (which is 1), a non-negative integer, "
@@ -291,9 +297,15 @@ OPTIONS: list[tuple[str, Option]] = [
     ("placement_group", _later(*_BOTH, default="default")),
     ("placement_group_bundle_index", _later(*_BOTH, types=int, default=-1)),
     ("placement_group_capture_child_tasks", _later(*_BOTH, types=_OptionalBool)),
-    ("_generator_backpressure_num_objects", _later(TASK, METHOD, types=_OptionalInt)),
+    (
+        "_generator_backpressure_num_objects",
+        Option(TASK, METHOD, types=_OptionalInt, check=_backpressure),
+    ),
     ("_num_objects_per_yield", _later(TASK, METHOD, types=_OptionalInt, default=1)),
-    ("_actor_generator_backpressure_num_objects", _later(ACTOR, types=_OptionalInt, default=-1)),
+    (
+        "_actor_generator_backpressure_num_objects",
+        Option(ACTOR, types=_OptionalInt, default=-1, check=_backpressure),
+    ),
     ("enable_tensor_transport", _later(ACTOR, types=_OptionalBool)),
     ("tensor_transport", _later(METHOD)),
 ]
@@ -343,6 +355,31 @@ def value_of(scope: str, options: dict[str, Any], name: str) -> Any:
     """What was given for ``name``; its default if that is nothing or None."""
     value = options.get(name)
     return _BY_SCOPE[scope][name].default if value is None else value
+
+
+def returns_of(options: dict[str, Any], *, is_generator: bool) -> dict[str, Any]:
+    """What the core has to know of what a function or method returns.
+
+    Args:
+        options: of the function or method.
+        is_generator: whether it yields what it returns, unless it is told otherwise.
+
+    Returns:
+        ``num_returns``, and for a generator ``generator`` and ``items_untaken_max``; only
+        what was given or follows from ``is_generator``.
+    """
+    chosen: dict[str, Any] = {}
+    returns = options.get("num_returns")
+    if returns is None and is_generator:
+        returns = "streaming"
+    if returns in GENERATORS:
+        chosen = {"num_returns": 1, "generator": returns}
+    elif returns is not None:
+        chosen = {"num_returns": returns, "generator": ""}
+    untaken = options.get("_generator_backpressure_num_objects")
+    if untaken is not None:
+        chosen["items_untaken_max"] = max(untaken, 0)
+    return chosen
 
 
 def resources_of(scope: str, options: dict[str, Any]) -> dict[str, float]:

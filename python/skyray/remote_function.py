@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Generic, TypeVar
+from typing import Any, Callable, Generic, TypeVar, cast
 
 from . import _core
 from ._arity import arity_of, parameters_of
@@ -12,6 +12,7 @@ from ._worker import Code
 from .options import (
     TASK,
     resources_of,
+    returns_of,
     scheduling_of,
     selectors_of,
     validate_options,
@@ -23,7 +24,8 @@ __all__ = ["RemoteFunction"]
 R = TypeVar("R")
 
 _COROUTINE = 0x80
-_GENERATOR = 0x20 | 0x200  # Async ones, too.
+_GENERATOR = 0x20
+_ASYNC_GENERATOR = 0x200
 
 
 class RemoteFunction(Generic[R]):
@@ -36,14 +38,15 @@ class RemoteFunction(Generic[R]):
 
     Attributes:
         remote: ``remote(*args, **kwargs)`` queues a call and returns an ObjectRef at
-            once; a list of them if ``num_returns`` is above 1, None if it is 0.
+            once; a list of them if ``num_returns`` is above 1, None if it is 0, and an
+            ObjectRefGenerator if the function is a generator.
             Arguments that are ObjectRefs are resolved before the function runs.
     """
 
     def __init__(
         self, function: Callable[..., R], options: dict[str, Any], code: Code | None = None
     ) -> None:
-        if _flags(function) & _COROUTINE:
+        if _flags(function) & (_COROUTINE | _ASYNC_GENERATOR):
             raise ValueError(
                 "'async def' should not be used for remote tasks. You can wrap the async function "
                 f"with `asyncio.run(f())`, or make {_name(function)} a method of an actor."
@@ -89,21 +92,13 @@ class RemoteFunction(Generic[R]):
     def _prepare(self) -> _core.TaskOptions:
         from ._serialization import dump_retry_exceptions
 
-        if self._options.get("num_returns") is None and _flags(self._function) & _GENERATOR:
-            raise NotImplementedError(
-                f"{self.__name__} is a generator function: this version of skyray has no "
-                "streaming generators yet. Return a list, or set num_returns to the number of "
-                "items it yields."
-            )
         resources = resources_of(TASK, self._options)
         connection = ensure_connected()
-        return {
+        is_generator = bool(_flags(self._function) & _GENERATOR)
+        options: _core.TaskOptions = {
             "function_id": self._code.export(connection),
             "name": self._options.get("name") or self.__name__,
             "resources": resources,
-            "num_returns": 1
-            if self._options.get("num_returns") is None
-            else self._options["num_returns"],
             "max_retries": value_of(TASK, self._options, "max_retries"),
             "max_calls": self._max_calls(resources),
             "retry_exceptions": dump_retry_exceptions(self._options.get("retry_exceptions")),
@@ -111,6 +106,9 @@ class RemoteFunction(Generic[R]):
             "selectors": selectors_of(self._options),
             "runtime_env": connection.environment_for(self._options.get("runtime_env")),
         }
+        returns = returns_of(self._options, is_generator=is_generator)
+        options.update(cast("_core.TaskOptions", returns))
+        return options
 
 
 def _name(function: Callable[..., Any]) -> str:

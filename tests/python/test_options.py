@@ -74,8 +74,6 @@ def test_actor_options() -> None:
 def test_what_is_not_there_yet_is_refused_not_ignored() -> None:
     with pytest.raises(NotImplementedError, match="runtime_env"):
         check(runtime_env={"pip": ["x"]})
-    with pytest.raises(NotImplementedError, match="streaming"):
-        check(num_returns="streaming")
 
 
 @pytest.mark.parametrize("scope", [TASK, ACTOR, METHOD])

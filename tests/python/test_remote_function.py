@@ -236,15 +236,6 @@ def test_coroutine_function_is_refused() -> None:
         skyray.remote(later)
 
 
-def test_generator_function_is_refused_until_there_are_streams() -> None:
-    @skyray.remote
-    def count() -> Any:
-        yield 1
-
-    with pytest.raises(NotImplementedError, match="count is a generator function"):
-        count.remote()
-
-
 def test_decorator_used_in_a_wrong_way() -> None:
     with pytest.raises(AssertionError, match="must be applied either with no arguments"):
         skyray.remote(3)  # type: ignore[call-overload]

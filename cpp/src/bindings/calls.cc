@@ -3,6 +3,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/object_ref.h"
+#include "bindings/object_stream.h"
 #include "bindings/options.h"
 #include "bindings/session.h"
 
@@ -50,6 +51,7 @@ struct MethodCall {
   PyObject_HEAD ActorCore* core;
   core_worker::Function* method;
   uint16_t returns;
+  core_worker::GeneratorKind generator;
   Arity arity;
 };
 
@@ -129,6 +131,11 @@ PyObject* RemoteCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
   if ((call->epoch != session.epoch || !session.worker) && !Prepare(call)) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
+  if (call->options->generator == core_worker::GeneratorKind::Streaming) {
+    std::shared_ptr<core_worker::ObjectStream> stream;
+    Object* end = session.worker->SubmitTask(*call->options, std::move(arguments), &stream).front();
+    return NewObjectStream(std::move(stream), end);
+  }
   return ReturnRefs(session.worker->SubmitTask(*call->options, std::move(arguments)));
 }
 
@@ -188,12 +195,13 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   auto* core = reinterpret_cast<ActorCore*>(self);
   const char* name;
   uint16_t returns;
+  auto generator = core_worker::GeneratorKind::None;
   Arity arity;
   core_worker::MethodOptions options;
   PyObject* described;
   if (!PyArg_ParseTuple(args, "sO!(Onn)", &name, &PyDict_Type, &described, &arity.bind, &arity.min,
                         &arity.max) ||
-      !ReadMethodOptions(described, returns, options)) {
+      !ReadMethodOptions(described, returns, generator, options)) {
     return nullptr;
   }
   CoreWorker* worker = WorkerOf(core);
@@ -204,6 +212,7 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   call->core = reinterpret_cast<ActorCore*>(Py_NewRef(self));
   call->method = worker->InternMethod(core->actor, name, options);
   call->returns = returns;
+  call->generator = generator;
   call->arity = arity;
   Py_INCREF(arity.bind);
   return made;
@@ -236,9 +245,15 @@ PyObject* MethodCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
   if (call->core->pending_max >= 0 && !BelowPendingLimit(*worker, *call)) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
+  if (call->generator == core_worker::GeneratorKind::Streaming) {
+    std::shared_ptr<core_worker::ObjectStream> stream;
+    Object* end = worker->SubmitActorCall(call->core->actor, call->method, 1, std::move(arguments),
+                                          nullptr, call->generator, &stream);
+    return NewObjectStream(std::move(stream), end);
+  }
   if (call->returns <= 1) {
     Object* object = worker->SubmitActorCall(call->core->actor, call->method, call->returns,
-                                             std::move(arguments), nullptr);
+                                             std::move(arguments), nullptr, call->generator);
     if (object == nullptr) Py_RETURN_NONE;
     return NewObjectRef(object);
   }

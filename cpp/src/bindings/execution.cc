@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "bindings/arguments.h"
+#include "bindings/object_ref.h"
 #include "bindings/options.h"
 #include "bindings/serialization.h"
 #include "bindings/session.h"
@@ -180,12 +181,15 @@ bool SerializeReturns(const IncomingCall& call, PyObject* result, std::vector<Se
   return true;
 }
 
-void ReplyResult(CoreWorker& worker, IncomingCall& call, PyObject* result,
+void ReplyResult(CoreWorker& worker, IncomingCall& call, PyRef result,
                  std::chrono::steady_clock::time_point start) {
   std::vector<Serialized> serialized;
-  if (!SerializeReturns(call, result, serialized)) {
+  if (!SerializeReturns(call, result.get(), serialized)) {
     return ReplyException(worker, call, MicrosSince(start));
   }
+  // Before the reply: references in it that nobody else here holds are then no
+  // longer ours to be told of.
+  result = PyRef();
   std::vector<core_worker::TaskReturn> returns;
   bool large = false;
   for (Serialized& one : serialized) {
@@ -235,6 +239,20 @@ bool TakeArguments(CoreWorker& worker, IncomingCall& call, PyRef& args, PyRef& k
   args = PyRef(positional);
   kwargs = PyRef(named);
   return true;
+}
+
+// The value of a call whose items its caller owns: references to them all.
+PyObject* ListItems(CoreWorker& worker, IncomingCall& call) {
+  PyRef list(PyList_New(0));
+  CoreWorker::BeginArguments(call);  // Borrowed for the time of the call, like arguments.
+  for (uint64_t i = 0; list && i < call.items_yielded; ++i) {
+    const ObjectId id =
+        ObjectIdOf(call.call.header.task, static_cast<uint32_t>(i + core_worker::kFirstItemIndex));
+    const PyRef ref(NewObjectRef(worker.Restore(id, call.channel->peer)));
+    if (!ref || PyList_Append(list.get(), ref.get()) < 0) list = PyRef();
+  }
+  CoreWorker::EndArguments();
+  return list ? PyObject_CallOneArg(TheSession().hooks.listed_items, list.get()) : nullptr;
 }
 
 RunningCall* CurrentCall() {
@@ -290,9 +308,65 @@ void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*)) 
   TheExecution().running_of = running_of;
 }
 
+bool Yields(const RunningCall& running) {
+  return (running.call->call.header.flags & core_worker::kCallYields) != 0;
+}
+
+bool YieldItem(CoreWorker& worker, RunningCall& running, PyObject* item) {
+  Serialized serialized;
+  if (!serialized.From(item)) return false;
+  core_worker::TaskReturn value{serialized.Parts(), serialized.TakeContained()};
+  const Status sent = [&] {
+    // Like a small reply: not worth letting go of the GIL.
+    if (value.parts.Bytes() <= core_worker::kInProcessBytesMax) {
+      return worker.Yield(*running.call, std::move(value));
+    }
+    const ReleaseGil released;
+    return worker.Yield(*running.call, std::move(value));
+  }();
+  if (sent.ok()) return true;
+  if (sent.code() == ErrorCode::Disconnected) {
+    PyErr_SetNone(PyExc_StopIteration);
+  } else {
+    RaiseStatus(sent);
+  }
+  return false;
+}
+
+namespace {
+
+// Runs a generator to its end: None (a new reference), or null.
+PyObject* RunGenerator(CoreWorker& worker, RunningCall& running, PyObject* generator) {
+  if (!PyIter_Check(generator)) {
+    PyErr_Format(PyExc_TypeError,
+                 "%s is to yield its items (num_returns=\"streaming\" or \"dynamic\"), but it "
+                 "returned %R, which is no generator",
+                 running.call->name.c_str(), reinterpret_cast<PyObject*>(Py_TYPE(generator)));
+    return nullptr;
+  }
+  while (const PyRef item{PyIter_Next(generator)}) {
+    if (!YieldItem(worker, running, item.get())) break;
+    if (running.call->items_untaken_max == 0) continue;
+    const ReleaseGil released;
+    if (!worker.AwaitRoom(*running.call)) break;
+  }
+  if (PyErr_Occurred() != nullptr) {
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) return nullptr;
+    PyErr_Clear();
+  }
+  Py_RETURN_NONE;
+}
+
+}  // namespace
+
 PyObject* RunCall(CoreWorker& worker, RunningCall& running) {
   running.interruptible = running.call->method.empty();
   PyObject* result = RunInterruptibly(worker, *running.call);
+  // An event loop takes the items of its generators itself.
+  if (result != nullptr && Yields(running) && TheExecution().call_variable == nullptr) {
+    const PyRef generator(result);
+    result = RunGenerator(worker, running, generator.get());
+  }
   // Not in what follows: the task has ended, as far as its code is concerned.
   running.interruptible = false;
   return result;
@@ -318,7 +392,9 @@ void CountCall(CoreWorker& worker, const IncomingCall& call) {
                 " as often as its max_calls=" + std::to_string(call.max_calls) + " allow");
 }
 
-bool AnswerCall(CoreWorker& worker, RunningCall& running, PyObject* result) {
+bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
+  const bool listed = (running.call->call.header.flags & core_worker::kCallListed) != 0;
+  if (result && listed && !running.exiting) result = PyRef(ListItems(worker, *running.call));
   IncomingCall& call = *running.call;
   if (running.exiting) {
     // exit_actor(): the caller learns of the end from the actor's death.
@@ -327,8 +403,8 @@ bool AnswerCall(CoreWorker& worker, RunningCall& running, PyObject* result) {
     worker.RequestExit("exit_actor() was called");
     return true;
   }
-  if (result != nullptr) {
-    ReplyResult(worker, call, result, running.start);
+  if (result) {
+    ReplyResult(worker, call, std::move(result), running.start);
     CountCall(worker, call);
     return true;
   }

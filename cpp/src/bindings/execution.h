@@ -12,6 +12,7 @@
 
 #include <chrono>
 
+#include "bindings/session.h"
 #include "core_worker/core_worker.h"
 
 namespace skyray::bindings {
@@ -41,8 +42,13 @@ bool CreateActor(core_worker::CoreWorker& worker, core_worker::IncomingCall& cal
 // REQUIRES: in its CallScope. What user code returned (for `async def`: the
 // coroutine), or null with an exception set.
 PyObject* RunCall(core_worker::CoreWorker& worker, RunningCall& running);
-// Replies with `result`, or, if it is null, with the exception that is set.
-bool AnswerCall(core_worker::CoreWorker& worker, RunningCall& running, PyObject* result);
+// Replies with `result`, or, if it is null, with the exception that is set. What a
+// generator yields is sent first.
+bool AnswerCall(core_worker::CoreWorker& worker, RunningCall& running, PyRef result);
+// Whether the caller wants the items of a generator, one by one.
+bool Yields(const RunningCall& running);
+// Sends an item. False: an exception is set. StopIteration: nobody wants more.
+bool YieldItem(core_worker::CoreWorker& worker, RunningCall& running, PyObject* item);
 
 // The event loop's part: the ContextVar that holds the CallObject of a coroutine.
 void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*));

@@ -54,8 +54,9 @@ void End(PyObject* self) {
   delete std::exchange(reinterpret_cast<CallObject*>(self)->call, nullptr);
 }
 
-PyObject* Answer(PyObject* self, CoreWorker& worker, PyObject* result) {
-  const bool goes_on = AnswerCall(worker, reinterpret_cast<CallObject*>(self)->running, result);
+PyObject* Answer(PyObject* self, CoreWorker& worker, PyRef result) {
+  auto& running = reinterpret_cast<CallObject*>(self)->running;
+  const bool goes_on = AnswerCall(worker, running, std::move(result));
   End(self);
   if (!goes_on) return nullptr;
   Py_RETURN_NONE;
@@ -92,17 +93,40 @@ PyObject* CallStart(PyObject* self, PyObject*) {
     End(self);
     Py_RETURN_NONE;
   }
-  const PyRef result = [&] {
+  PyRef result = [&] {
     const CallScope scope(object->running);
     return PyRef(RunCall(*worker, object->running));
   }();
-  if (result && PyCoro_CheckExact(result.get())) return Py_NewRef(result.get());
-  return Answer(self, *worker, result.get());
+  if (result && (PyCoro_CheckExact(result.get()) || Yields(object->running))) {
+    return Py_NewRef(result.get());
+  }
+  return Answer(self, *worker, std::move(result));
 }
 
 PyObject* CallFinish(PyObject* self, PyObject* result) {
   CoreWorker* worker;
-  return Begin(self, worker) ? Answer(self, *worker, result) : nullptr;
+  return Begin(self, worker) ? Answer(self, *worker, PyRef::Borrowed(result)) : nullptr;
+}
+
+// Sends an item of a generator. False: no more are wanted just now.
+PyObject* CallProduce(PyObject* self, PyObject* item) {
+  CoreWorker* worker;
+  if (!Begin(self, worker)) return nullptr;
+  auto* object = reinterpret_cast<CallObject*>(self);
+  if (!YieldItem(*worker, object->running, item)) return nullptr;
+  return PyBool_FromLong(worker->HasRoom(*object->call));
+}
+
+PyObject* CallHasRoom(PyObject* self, PyObject*) {
+  CoreWorker* worker;
+  if (!Begin(self, worker)) return nullptr;
+  return PyBool_FromLong(worker->HasRoom(*reinterpret_cast<CallObject*>(self)->call));
+}
+
+PyObject* CallYields(PyObject* self, PyObject*) {
+  CoreWorker* worker;
+  if (!Begin(self, worker)) return nullptr;
+  return PyBool_FromLong(Yields(reinterpret_cast<CallObject*>(self)->running));
 }
 
 PyObject* CallFail(PyObject* self, PyObject* error) {
@@ -113,7 +137,7 @@ PyObject* CallFail(PyObject* self, PyObject* error) {
     return nullptr;
   }
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
-  return Answer(self, *worker, nullptr);
+  return Answer(self, *worker, PyRef());
 }
 
 PyObject* CallIsCancelled(PyObject* self, PyObject*) {
@@ -128,8 +152,7 @@ bool Execute(CoreWorker& worker, IncomingCall& call) {
   if (Terminate(worker, call)) return true;
   RunningCall running{&call};
   const CallScope scope(running);
-  const PyRef result(RunCall(worker, running));
-  return AnswerCall(worker, running, result.get());
+  return AnswerCall(worker, running, PyRef(RunCall(worker, running)));
 }
 
 PyObject* RunWorker(PyObject*, PyObject*) {
@@ -208,6 +231,7 @@ constexpr long kCalls = 1;
 constexpr long kDescriptors = 2;
 constexpr long kExit = 4;
 constexpr long kCancelled = 8;
+constexpr long kRoom = 16;
 
 PyObject* AwaitWork(PyObject*, PyObject* timeout) {
   CoreWorker* worker = RequireWorker();
@@ -227,7 +251,8 @@ PyObject* AwaitWork(PyObject*, PyObject* timeout) {
   }
   if (work.interrupted && PyErr_Occurred() != nullptr) return nullptr;
   return PyLong_FromLong((work.calls ? kCalls : 0) | (work.descriptors ? kDescriptors : 0) |
-                         (work.exit ? kExit : 0) | (work.cancelled ? kCancelled : 0));
+                         (work.exit ? kExit : 0) | (work.cancelled ? kCancelled : 0) |
+                         (work.room ? kRoom : 0));
 }
 
 PyObject* Watch(PyObject*, PyObject* args) {
@@ -243,6 +268,9 @@ PyObject* Watch(PyObject*, PyObject* args) {
 PyMethodDef call_methods[] = {
     {"create", CallCreate, METH_NOARGS, "Makes the actor whose creation this is."},
     {"start", CallStart, METH_NOARGS, "Runs it; a coroutine that is left to be awaited, or None."},
+    {"yields", CallYields, METH_NOARGS, "Whether it is a generator whose items are wanted."},
+    {"produce", CallProduce, METH_O, "Sends an item; whether the next one is wanted now."},
+    {"has_room", CallHasRoom, METH_NOARGS, "Whether the next item is wanted now."},
     {"finish", CallFinish, METH_O, "The coroutine has returned this."},
     {"fail", CallFail, METH_O, "The coroutine has raised this."},
     {"is_cancelled", CallIsCancelled, METH_NOARGS, "Whether its caller has cancelled it."},
@@ -254,7 +282,7 @@ PyMethodDef functions[] = {
     {"request_exit", RequestExit, METH_O, "The process is to end when what runs has ended."},
     {"take_call", TakeCall, METH_NOARGS, "The next Call, or None."},
     {"await_work", AwaitWork, METH_O,
-     "await_work(timeout): 1 calls | 2 descriptors | 4 exit | 8 cancelled."},
+     "await_work(timeout): 1 calls | 2 descriptors | 4 exit | 8 cancelled | 16 room."},
     {"watch", Watch, METH_VARARGS, "watch(descriptor, variable): before await_work."},
     {"is_interrupted", IsInterrupted, METH_NOARGS, "The task that runs here is to be interrupted."},
     {"is_cancelled", IsCancelled, METH_NOARGS, "What runs here has been cancelled."},

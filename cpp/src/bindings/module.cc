@@ -4,6 +4,7 @@
 #include "bindings/executor.h"
 #include "bindings/ids.h"
 #include "bindings/object_ref.h"
+#include "bindings/object_stream.h"
 #include "bindings/objects.h"
 #include "bindings/requests.h"
 #include "bindings/serialization.h"
@@ -14,8 +15,8 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "skyray's core worker. See _core.pyi.";
   AddIds(module);
   if (!InitSerialization() || !AddObjectRef(module.ptr()) || !AddCalls(module.ptr()) ||
-      !AddObjects(module.ptr()) || !AddRequests(module.ptr()) || !AddStoreClient(module.ptr()) ||
-      !AddExecutor(module.ptr())) {
+      !AddObjectStream(module.ptr()) || !AddObjects(module.ptr()) || !AddRequests(module.ptr()) ||
+      !AddStoreClient(module.ptr()) || !AddExecutor(module.ptr())) {
     throw pybind11::error_already_set();
   }
 }

@@ -157,6 +157,20 @@ bool ReadFunctionId(PyObject* options, const char* key, FunctionId& out) {
   return true;
 }
 
+bool ReadGenerator(PyObject* options, core_worker::GeneratorKind& kind,
+                   uint64_t& items_untaken_max) {
+  std::string name;
+  int untaken_max = 0;
+  if (!ReadText(options, "generator", name) ||
+      !ReadInt(options, "items_untaken_max", untaken_max)) {
+    return false;
+  }
+  if (name == "streaming") kind = core_worker::GeneratorKind::Streaming;
+  if (name == "dynamic") kind = core_worker::GeneratorKind::Listed;
+  items_untaken_max = static_cast<uint64_t>(std::max(untaken_max, 0));
+  return true;
+}
+
 bool TakeReturns(int asked, uint16_t& out) {
   if (asked < 0 || asked > UINT16_MAX) {
     PyErr_Format(PyExc_ValueError, "num_returns=%d is not in 0..%d", asked, UINT16_MAX);
@@ -196,6 +210,7 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
     return false;
   }
   executed.max_calls = static_cast<uint32_t>(std::max(0, max_calls));
+  if (!ReadGenerator(options, out.generator, executed.items_untaken_max)) return false;
   out.function = worker.InternFunction(function, name, executed);
   out.lease_class =
       worker.InternLeaseClass(resources, strategy, runtime_env, /*retriable=*/max_retries != 0);
@@ -223,8 +238,10 @@ bool ReadActorOptions(PyObject* options, core_worker::ActorOptions& out) {
          ReadBytes(options, "handle", out.handle);
 }
 
-bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::MethodOptions& out) {
+bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::GeneratorKind& generator,
+                       core_worker::MethodOptions& out) {
   int asked = 1;
+  if (!ReadGenerator(options, generator, out.items_untaken_max)) return false;
   if (!ReadInt(options, "num_returns", asked) ||
       !ReadText(options, "concurrency_group", out.group) ||
       !ReadInt(options, "max_task_retries", out.max_retries) ||

@@ -19,7 +19,8 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
 bool ReadActorOptions(PyObject* options, core_worker::ActorOptions& out);
 
 // The MethodOptions of _core.pyi.
-bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::MethodOptions& out);
+bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::GeneratorKind& generator,
+                       core_worker::MethodOptions& out);
 
 // [(name, limit)].
 PyObject* ConcurrencyToList(const core_worker::Concurrency& concurrency);

@@ -25,11 +25,13 @@ Function* ActorSubmitter::Method(Actor* actor, const std::string& method,
     key += '\n' + std::to_string(options.max_retries) + '\n' + options.retry_exceptions;
   }
   if (!options.group.empty()) key += '\0' + options.group;
+  if (options.items_untaken_max != 0) key += '\t' + std::to_string(options.items_untaken_max);
   auto& slot = actor->methods[key];
   if (!slot) {
     slot = std::make_unique<Function>();
     slot->method = method;
     slot->group = options.group;
+    slot->items_untaken_max = options.items_untaken_max;
     slot->max_retries = options.max_retries;
     slot->retry_exceptions = options.retry_exceptions;
     slot->name = actor->class_name.empty() ? method : actor->class_name + "." + method;

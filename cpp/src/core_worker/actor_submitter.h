@@ -31,7 +31,8 @@ enum class ActorState : uint8_t { Pending, Alive, Dead };
 
 // Options of a method that its calls have in common.
 struct MethodOptions {
-  std::string group;             // The concurrency group; "": the default one.
+  std::string group;  // The concurrency group; "": the default one.
+  uint64_t items_untaken_max = 0;
   int32_t max_retries = 0;       // max_task_retries: how often a call is sent again.
   std::string retry_exceptions;  // As in DefineFunction.
 };

@@ -62,6 +62,12 @@ struct IncomingCall {
   size_t running_at = 0;
   bool cancelled = false;        // Its caller wants no answer any more.
   std::vector<Object*> borrows;  // Restored from its arguments; one hold each.
+  // A generator's items:
+  uint64_t items_yielded = 0;
+  uint64_t items_taken = 0;  // By the caller, as it has told; all ones: it wants no pause.
+  uint64_t items_untaken_max = 0;
+  int64_t item_sent_ns = 0;
+  Waiter* room_waiter = nullptr;
   // The creation of an actor:
   ActorId actor_id;
   std::shared_ptr<const BoundLease> lease;

@@ -11,10 +11,15 @@ uint64_t InFlight::Add(Task* task) {
   return first_ + tasks_.size() - 1;
 }
 
-Task* InFlight::Take(uint64_t sequence) {
+Task* InFlight::Find(uint64_t sequence) const {
   if (sequence < first_ || sequence - first_ >= tasks_.size()) return nullptr;
-  Task* task = std::exchange(tasks_[sequence - first_], nullptr);
+  return tasks_[sequence - first_];
+}
+
+Task* InFlight::Take(uint64_t sequence) {
+  Task* task = Find(sequence);
   if (task == nullptr) return nullptr;
+  tasks_[sequence - first_] = nullptr;
   --count_;
   while (!tasks_.empty() && tasks_.front() == nullptr) {
     tasks_.pop_front();

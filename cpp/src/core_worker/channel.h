@@ -33,6 +33,7 @@ struct ReceivedFunction {
   std::string retry_exceptions;
   uint32_t max_calls = 0;
   std::string group;  // The concurrency group of an actor's method.
+  uint64_t items_untaken_max = 0;
 };
 
 // Calls sent and not answered, by consecutive sequence numbers.
@@ -41,6 +42,7 @@ class InFlight {
   uint64_t Add(Task* task);
   // Null if that number was never given out or is answered already.
   Task* Take(uint64_t sequence);
+  Task* Find(uint64_t sequence) const;
   std::vector<Task*> TakeAll();
   // The number of a task; nothing if it is not under way here. Looks at all of them.
   std::optional<uint64_t> SequenceOf(const Task* task) const;

@@ -196,6 +196,9 @@ void CoreWorker::OnFrame(Channel& channel, FrameView& frame) {
   if (channel.kind == ChannelKind::Outbound && frame.kind == kReplyFrame) {
     return OnReply(channel, frame.body);
   }
+  if (channel.kind == ChannelKind::Outbound && frame.kind == kYieldFrame) {
+    return OnYield(channel, frame.body);
+  }
   flatbuffers::Verifier verifier(frame.body.data(), frame.body.size());
   if (channel.kind == ChannelKind::Raylet && frame.kind == ipc::kFlatBuffer &&
       verifier.VerifyBuffer<fbr::Message>(nullptr)) {
@@ -305,6 +308,9 @@ void CoreWorker::OnClosed(Channel& channel) {
   if (channel.kind == ChannelKind::Inbound) {
     bound_leases_.erase(channel.id);
     calls_.Take(&channel);
+    for (const auto& [task, call] : bounded_streams_) {
+      if (call->channel.get() == &channel) WakeRoom(*call);
+    }
     EndIfDone();
     return;
   }

@@ -41,6 +41,7 @@
 #include "core_worker/gateway.h"
 #include "core_worker/gateway_store.h"
 #include "core_worker/lineage.h"
+#include "core_worker/object_stream.h"
 #include "core_worker/object_table.h"
 #include "core_worker/payload.h"
 #include "core_worker/task_submitter.h"
@@ -89,6 +90,14 @@ struct SessionInfo {
 struct FunctionOptions {
   std::string retry_exceptions;  // As in DefineFunction.
   uint32_t max_calls = 0;
+  uint64_t items_untaken_max = 0;  // A generator's; 0: it never pauses.
+};
+
+// What becomes of the values that a generator function yields.
+enum class GeneratorKind : uint8_t {
+  None,       // It is none: what it returns is the value.
+  Streaming,  // Each is an object, there as soon as it is yielded.
+  Listed,     // Each is an object; the value is the list of them.
 };
 
 // A remote function with its options, resolved once.
@@ -97,6 +106,7 @@ struct TaskTemplate {
   LeaseClass* lease_class = nullptr;
   uint16_t returns = 1;
   int32_t max_retries = 3;
+  GeneratorKind generator = GeneratorKind::None;
 };
 
 // The arguments of a call. `refs[i].object` and `pinned` carry one hold each,
@@ -141,6 +151,7 @@ struct TaskReturn {
 struct Work {
   bool calls = false;        // TakeCall has something.
   bool descriptors = false;  // The watched descriptor can be read.
+  bool room = false;         // A generator that was paused may go on (HasRoom).
   bool exit = false;         // The process is to end.
   bool interrupted = false;  // A signal's handler raised.
   bool cancelled = false;    // Calls on the loop have been cancelled (IsCancelled).
@@ -190,7 +201,9 @@ class CoreWorker : private GatewayHandler {
   LeaseClass* InternLeaseClass(const ResourceSet& resources, const Strategy& strategy,
                                const std::string& runtime_env = {}, bool retriable = true);
   // One reference for the caller in each of the returns.
-  std::vector<Object*> SubmitTask(const TaskTemplate& task, CallArguments arguments);
+  // Of a generator: one return, its end; `stream` is set to its items if Streaming.
+  std::vector<Object*> SubmitTask(const TaskTemplate& task, CallArguments arguments,
+                                  std::shared_ptr<ObjectStream>* stream = nullptr);
 
   // Ends the task that is to make the object, as far as it goes: nothing is said
   // about one that has finished. Errors: InvalidArgument: force, and an actor's call.
@@ -212,11 +225,32 @@ class CoreWorker : private GatewayHandler {
   // Calls of this process to it that are not completed.
   size_t PendingCalls(Actor* actor);
   // One return without the vector: null if returns == 0. More: in `more`.
+  // A generator's: as SubmitTask.
   Object* SubmitActorCall(Actor* actor, Function* method, uint16_t returns, CallArguments arguments,
-                          std::vector<Object*>* more);
+                          std::vector<Object*>* more, GeneratorKind kind = GeneratorKind::None,
+                          std::shared_ptr<ObjectStream>* stream = nullptr);
   void AddHandle(Actor* actor);
   void DropHandle(Actor* actor);
   void ShareHandle(Actor* actor);
+
+  // --- Items of generators (core_worker_streams.cc) ---
+  struct NextItemResult {
+    bool ready;      // If not, WaitReady(PeekItem).
+    Object* object;  // With one reference for the caller; null: there are no more.
+  };
+  NextItemResult NextItem(ObjectStream& stream);
+  // The object of the next item, or of the end, with one reference for the caller.
+  Object* PeekItem(ObjectStream& stream);
+  bool NextItemIsReady(ObjectStream& stream);
+  bool StreamIsFinished(ObjectStream& stream);
+  void DropStream(ObjectStream& stream);
+  // An executor's: sends an item to the caller. Errors: OutOfMemory; Disconnected:
+  // nobody is there to take it.
+  Status Yield(IncomingCall& call, TaskReturn item);
+  // Whether the caller wants more now; the second waits until it does. False there:
+  // it never will, or a signal's handler raised.
+  bool HasRoom(const IncomingCall& call);
+  bool AwaitRoom(IncomingCall& call);
 
   // --- Requests to the raylet ---
   // Waits for the reply: the verified bytes of a raylet Message.
@@ -347,9 +381,12 @@ class CoreWorker : private GatewayHandler {
   void PublishCopy(Object* object);
   void FinishTask(Task* task);
   void OnReply(Channel& channel, std::span<const uint8_t> body);
+  bool TakeReturns(ByteReader& reader, const ReplyHeader& header, Channel& channel, Task* task,
+                   bool& retry);
   bool TakeReturn(ByteReader& reader, Channel& channel, Task* task, size_t index);
   // One that is not wanted any more: read, and let go of.
-  bool SkipReturn(ByteReader& reader, Channel& channel, const ObjectId& id);
+  bool SkipReturn(ByteReader& reader, Channel& channel, const ObjectId& id, bool delete_copy);
+  bool TakeValue(ByteReader& reader, Channel& channel, Object* object);
   void OnHandBack(Channel& channel, const fb::worker::HandBack& message);
   void OnLeaseReply(const PendingRequest& pending, const fb::raylet::LeaseReply& reply);
   void OnLeaseLost(const fb::raylet::LeaseLost& lost);
@@ -357,6 +394,18 @@ class CoreWorker : private GatewayHandler {
   void FinishLostLease(Lease* lease);
   void SendReturnLease(const Lease& lease, bool worker_failed);
   void RequestLease(LeaseClass* lease_class, const NodeId& node);
+  void MakeStream(Task* task, GeneratorKind kind, std::shared_ptr<ObjectStream>* stream);
+  void EndStream(Task* task, const ValuePtr& error, ReadyEffects& ready);
+  void OnYield(Channel& channel, std::span<const uint8_t> body);
+  void TellTaken(const ObjectStream& stream, const Task& task);
+  void OnItemsTaken(const TaskId& task, uint64_t count);
+  void WakeRoom(IncomingCall& call);
+  static bool IsRoom(const IncomingCall& call) {
+    return call.items_untaken_max == 0 || call.items_taken == UINT64_MAX ||
+           call.items_yielded < call.items_taken + call.items_untaken_max;
+  }
+  // Appends a returned or yielded value, which becomes object `index` of the task.
+  Status AppendReturn(std::string& out, IncomingCall& call, uint32_t index, TaskReturn& value);
   void DefineFunction(Channel& channel, const Function* function);
   // `retry`: running it again may help.
   void RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry = true);
@@ -450,7 +499,8 @@ class CoreWorker : private GatewayHandler {
     Actor* actor;
   };
   std::unordered_map<Task*, Creation> creations_;
-  TaskList awaiting_arguments_;  // Not those of actors' methods.
+  TaskList awaiting_arguments_;                // Not those of actors' methods.
+  std::unordered_map<TaskId, Task*> streams_;  // Generators that have yielded.
   size_t tasks_pending_ = 0;
 
   uint64_t task_seed_;
@@ -479,6 +529,8 @@ class CoreWorker : private GatewayHandler {
   bool told_blocked_ = false;
   int64_t explained_at_ns_ = INT64_MIN / 2;
   std::unordered_map<uint64_t, std::shared_ptr<const BoundLease>> bound_leases_;  // By channel.
+  std::unordered_map<TaskId, IncomingCall*> bounded_streams_;  // Running, of those that may pause.
+  bool room_news_ = false;                                     // Some of them has room again.
 };
 
 }  // namespace skyray::core_worker

@@ -194,7 +194,8 @@ size_t CoreWorker::PendingCalls(Actor* actor) {
 }
 
 Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t returns,
-                                    CallArguments arguments, std::vector<Object*>* more) {
+                                    CallArguments arguments, std::vector<Object*>* more,
+                                    GeneratorKind kind, std::shared_ptr<ObjectStream>* stream) {
   Lock lock(gateway_.mutex());
   Task* task = NewTask(method, returns, arguments);
   task->actor = actor;
@@ -203,6 +204,7 @@ Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t ret
   ++actor->pending_calls;
   std::memcpy(task->id.mutable_data() + 8, actor->id.data(), ActorId::kSize);
   MakeReturns(task);
+  if (kind != GeneratorKind::None) MakeStream(task, kind, stream);
   Object* first = task->returns.empty() ? nullptr : task->returns.front();
   if (more != nullptr) *more = task->returns;
   if (!task->ref_args.empty()) WaitForArguments(task);

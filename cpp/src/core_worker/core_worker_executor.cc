@@ -52,6 +52,9 @@ void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
   call->name = function.name;
   call->retry_exceptions = function.retry_exceptions;
   call->max_calls = function.max_calls;
+  if ((call->call.header.flags & kCallYields) != 0) {
+    call->items_untaken_max = function.items_untaken_max;
+  }
   if (const auto group = calls_.FindGroup(function.group)) {
     call->group = *group;
   } else {
@@ -189,8 +192,9 @@ Work CoreWorker::AwaitWork(int64_t deadline_ns) {
     work.calls = TakesCalls() && calls_.CanStart();
     work.descriptors = gateway_.TakeWatched();
     work.cancelled = std::exchange(cancelled_on_loop_, false);
+    work.room = std::exchange(room_news_, false);
     if (work.exit) gateway_.FlushDirty(lock);
-    const bool any = work.exit || work.calls || work.descriptors || work.cancelled;
+    const bool any = work.exit || work.calls || work.descriptors || work.cancelled || work.room;
     if (any || deadline_ns <= NowNs()) return work;
     replies_since_ns_ = 0;
     gateway_.ArmWatched();
@@ -247,6 +251,7 @@ void CoreWorker::AppendBorrows(IncomingCall& call, std::string& out, uint32_t& c
 }
 
 void CoreWorker::Finished(IncomingCall& call) {
+  if (call.items_untaken_max != 0) bounded_streams_.erase(call.call.header.task);
   calls_.Finished(call);
   EndIfDone();
 }
@@ -267,44 +272,51 @@ void CoreWorker::FinishReply(Lock& lock, IncomingCall& call, std::string& out) {
   gateway_.Commit(lock, *call.channel, /*lazy=*/true);
 }
 
+Status CoreWorker::AppendReturn(std::string& out, IncomingCall& call, uint32_t index,
+                                TaskReturn& value) {
+  const WorkerAddress& caller = call.channel->peer;
+  const uint64_t bytes = value.parts.Bytes();
+  const bool in_store = bytes > kInProcessBytesMax;
+  if (in_store) {
+    const ObjectId id = ObjectIdOf(call.call.header.task, index);
+    const Status stored = StoreFailed(store_->Put(id, caller.worker, value.parts));
+    // ObjectExists: an earlier attempt of this task got so far.
+    if (!stored.ok() && stored.code() != ErrorCode::ObjectExists) {
+      return Status(stored.code(), "the result of " + call.name + " (" + std::to_string(bytes) +
+                                       " bytes) could not be stored: " + stored.message());
+    }
+  }
+  AppendStruct(out, ReturnHeader{static_cast<uint8_t>(in_store ? 1 : 0),
+                                 static_cast<uint32_t>(value.contained.size()), bytes});
+  if (!in_store) {
+    const size_t at = out.size();
+    out.resize(at + bytes);
+    value.parts.WriteTo(reinterpret_cast<uint8_t*>(out.data()) + at);
+  }
+  if (value.contained.empty()) return Status();
+  Lock lock(gateway_.mutex());
+  FreedEffects freed;
+  for (Object* inner : std::exchange(value.contained, {})) {
+    const OwnedRef ref{inner->id, objects_.OwnerOf(*inner)};
+    AppendStruct(out, ref);
+    // In the caller's name, before our own hold goes.
+    if (ref.owner != caller) TellBorrow(true, ref, caller);
+    objects_.Drop(inner, freed);
+  }
+  Apply(freed);
+  return Status();
+}
+
 void CoreWorker::Reply(IncomingCall& call, uint32_t execute_us, std::vector<TaskReturn> returns) {
   std::string out(sizeof(ipc::FrameHeader), '\0');
   AppendStruct(out, ReplyHeader{call.call.header.sequence, execute_us,
                                 static_cast<uint16_t>(returns.size()), 0, 0});
-  const WorkerAddress& caller = call.channel->peer;
   for (size_t i = 0; i < returns.size(); ++i) {
-    const uint64_t bytes = returns[i].parts.Bytes();
-    const bool in_store = bytes > kInProcessBytesMax;
-    if (in_store) {
-      const ObjectId id = ObjectIdOf(call.call.header.task, static_cast<uint32_t>(i + 1));
-      const Status stored = StoreFailed(store_->Put(id, caller.worker, returns[i].parts));
-      // ObjectExists: an earlier attempt of this task got so far.
-      if (!stored.ok() && stored.code() != ErrorCode::ObjectExists) {
-        for (const TaskReturn& one : returns) DropAll(one.contained);
-        const ValuePtr error = MakeErrorValue(
-            stored.code(), "the result of " + call.name + " (" + std::to_string(bytes) +
-                               " bytes) could not be stored: " + stored.message());
-        return ReplyErrorPayload(call, execute_us, error->span());
-      }
-    }
-    AppendStruct(out, ReturnHeader{static_cast<uint8_t>(in_store ? 1 : 0),
-                                   static_cast<uint32_t>(returns[i].contained.size()), bytes});
-    if (!in_store) {
-      const size_t at = out.size();
-      out.resize(at + bytes);
-      returns[i].parts.WriteTo(reinterpret_cast<uint8_t*>(out.data()) + at);
-    }
-    if (returns[i].contained.empty()) continue;
-    Lock lock(gateway_.mutex());
-    FreedEffects freed;
-    for (Object* inner : returns[i].contained) {
-      const OwnedRef ref{inner->id, objects_.OwnerOf(*inner)};
-      AppendStruct(out, ref);
-      // In the caller's name, before our own hold goes.
-      if (ref.owner != caller) TellBorrow(true, ref, caller);
-      objects_.Drop(inner, freed);
-    }
-    Apply(freed);
+    const Status appended = AppendReturn(out, call, static_cast<uint32_t>(i + 1), returns[i]);
+    if (appended.ok()) continue;
+    for (const TaskReturn& one : returns) DropAll(one.contained);
+    const ValuePtr error = MakeErrorValue(appended.code(), appended.message());
+    return ReplyErrorPayload(call, execute_us, error->span());
   }
   Lock lock(gateway_.mutex());
   FinishReply(lock, call, out);

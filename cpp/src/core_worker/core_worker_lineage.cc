@@ -159,23 +159,27 @@ Result<ReadableValue> CoreWorker::ReadFromOwner(const ObjectId& id, const Worker
   return value;
 }
 
-bool CoreWorker::SkipReturn(ByteReader& reader, Channel& channel, const ObjectId& id) {
+bool CoreWorker::SkipReturn(ByteReader& reader, Channel& channel, const ObjectId& id,
+                            bool delete_copy) {
   ReturnHeader head;
   std::span<const uint8_t> payload;
   if (!reader.Read(head)) return false;
   if (head.in_store == 0 && !reader.ReadBytes(head.bytes, payload)) return false;
-  FreedEffects freed;
   Object* unwanted = objects_.New(id);
-  for (uint32_t i = 0; i < head.contained; ++i) {
+  bool good = true;
+  for (uint32_t i = 0; good && i < head.contained; ++i) {
     OwnedRef ref;
-    if (!reader.Read(ref)) return false;
-    TakeContained(unwanted, ref);
+    good = reader.Read(ref);
+    if (good) TakeContained(unwanted, ref);
   }
-  ReadyEffects nobody;
-  if (head.in_store != 0) objects_.SetInStore(unwanted, channel.peer.node, head.bytes, nobody);
+  ReadyEffects ready;
+  if (delete_copy && head.in_store != 0) {
+    objects_.SetInStore(unwanted, channel.peer.node, head.bytes, ready);
+  }
+  FreedEffects freed;
   objects_.Drop(unwanted, freed);
   Apply(freed);
-  return true;
+  return good;
 }
 
 }  // namespace skyray::core_worker

@@ -210,10 +210,10 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
     case fbw::Body::DefineFunction: {
       const auto* define = message.body_as_DefineFunction();
       if (define->index() != channel.functions.size()) break;
-      channel.functions.push_back({ToId<FunctionId>(define->function_id()),
-                                   ToString(define->method()), ToString(define->name()),
-                                   ToBytes(define->retry_exceptions()), define->max_calls(),
-                                   ToString(define->concurrency_group())});
+      channel.functions.push_back(
+          {ToId<FunctionId>(define->function_id()), ToString(define->method()),
+           ToString(define->name()), ToBytes(define->retry_exceptions()), define->max_calls(),
+           ToString(define->concurrency_group()), define->items_untaken_max()});
       return;
     }
     case fbw::Body::BindLease:
@@ -221,6 +221,11 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
     case fbw::Body::HandBack:
       if (channel.kind != ChannelKind::Outbound) break;
       return OnHandBack(channel, *message.body_as_HandBack());
+    case fbw::Body::ItemsTaken: {
+      const auto* taken = message.body_as_ItemsTaken();
+      if (channel.kind != ChannelKind::Inbound) break;
+      return OnItemsTaken(ToId<TaskId>(taken->task_id()), taken->count());
+    }
     case fbw::Body::GetObject:
       return OnGetObject(channel, ToId<ObjectId>(message.body_as_GetObject()->object_id()),
                          message.body_as_GetObject()->lost_attempt());

@@ -29,12 +29,14 @@ Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& na
   if (options.max_calls != 0 || !options.retry_exceptions.empty()) {
     key += '\n' + std::to_string(options.max_calls) + '\n' + options.retry_exceptions;
   }
+  if (options.items_untaken_max != 0) key += '\0' + std::to_string(options.items_untaken_max);
   auto& slot = functions_[key];
   if (!slot) {
     slot = std::make_unique<Function>();
     slot->id = id;
     slot->name = name;
     slot->retry_exceptions = options.retry_exceptions;
+    slot->items_untaken_max = options.items_untaken_max;
     slot->max_calls = options.max_calls;
   }
   return slot.get();
@@ -77,12 +79,14 @@ std::vector<Object*> CoreWorker::MakeReturns(Task* task) {
   return task->returns;
 }
 
-std::vector<Object*> CoreWorker::SubmitTask(const TaskTemplate& options, CallArguments arguments) {
+std::vector<Object*> CoreWorker::SubmitTask(const TaskTemplate& options, CallArguments arguments,
+                                            std::shared_ptr<ObjectStream>* stream) {
   Lock lock(gateway_.mutex());
   Task* task = NewTask(options.function, options.returns, arguments);
   task->lease_class = options.lease_class;
   task->retries_left = options.max_retries;
   std::vector<Object*> returns = MakeReturns(task);
+  MakeStream(task, options.generator, stream);
   if (!raylet_lost_.empty()) {
     Complete(task, MakeErrorValue(ErrorCode::NodeDied, raylet_lost_));
     return returns;
@@ -243,7 +247,8 @@ void CoreWorker::DefineFunction(Channel& channel, const Function* function) {
   }
   const auto group = builder.CreateString(function->group);
   const auto body =
-      fbw::CreateDefineFunction(builder, index, id, method, name, retry, function->max_calls, group)
+      fbw::CreateDefineFunction(builder, index, id, method, name, retry, function->max_calls, group,
+                                function->items_untaken_max)
           .Union();
   builder.Finish(fbw::CreateMessage(builder, fbw::Body::DefineFunction, body));
   AppendFrame(channel.out, builder);
@@ -292,6 +297,7 @@ void CoreWorker::FinishTask(Task* task) {
 
 void CoreWorker::Complete(Task* task, const ValuePtr& error) {
   ReadyEffects ready;
+  EndStream(task, error, ready);
   for (Object* object : task->returns) {
     // Others are made a second time only, beside a lost one.
     if (object->state == ObjectState::Pending) objects_.SetValue(object, error, ready);
@@ -301,42 +307,50 @@ void CoreWorker::Complete(Task* task, const ValuePtr& error) {
   FinishTask(task);
 }
 
+// Fills the returns with what the reply has for them. False: it makes no sense.
+bool CoreWorker::TakeReturns(ByteReader& reader, const ReplyHeader& header, Channel& channel,
+                             Task* task, bool& retry) {
+  ReadyEffects ready;
+  if ((header.flags & kReplyIsError) != 0) {
+    ReturnHeader head;
+    std::span<const uint8_t> payload;
+    if (!reader.Read(head) || !reader.ReadBytes(head.bytes, payload)) return false;
+    retry = (header.flags & kReplyRetryable) != 0 && task->retries_left != 0;
+    if (retry) return true;
+    const ValuePtr error = task->cancelled ? CancelledError(*task) : CopyValue(payload);
+    EndStream(task, error, ready);
+    for (Object* object : task->returns) {
+      if (object->state == ObjectState::Pending) objects_.SetValue(object, error, ready);
+    }
+    Apply(ready);
+    return true;
+  }
+  bool good = header.returns == task->returns.size();
+  if (task->cancelled && task->actor != nullptr) {
+    // It ran to its end, which nobody wants any more.
+    for (size_t i = 0; good && i < task->returns.size(); ++i) {
+      good = SkipReturn(reader, channel, task->returns[i]->id, /*delete_copy=*/true);
+    }
+    const ValuePtr error = CancelledError(*task);
+    EndStream(task, error, ready);
+    for (Object* object : task->returns) objects_.SetValue(object, error, ready);
+  } else {
+    for (size_t i = 0; good && i < task->returns.size(); ++i) {
+      good = TakeReturn(reader, channel, task, i);
+    }
+    if (good) EndStream(task, ValuePtr(), ready);
+  }
+  Apply(ready);
+  return good;
+}
+
 void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
   ByteReader reader(body);
   ReplyHeader header;
   Task* task = nullptr;
   if (reader.Read(header)) task = channel.in_flight.Take(header.sequence);
-  bool good = task != nullptr;
   bool retry = false;
-  if (good && (header.flags & kReplyIsError) != 0) {
-    ReturnHeader head;
-    std::span<const uint8_t> payload;
-    good = reader.Read(head) && reader.ReadBytes(head.bytes, payload);
-    retry = good && (header.flags & kReplyRetryable) != 0 && task->retries_left != 0;
-    if (good && !retry) {
-      const ValuePtr error = task->cancelled ? CancelledError(*task) : CopyValue(payload);
-      ReadyEffects ready;
-      for (Object* object : task->returns) {
-        if (object->state == ObjectState::Pending) objects_.SetValue(object, error, ready);
-      }
-      Apply(ready);
-    }
-  } else if (good && task->cancelled && task->actor != nullptr) {
-    // It ran to its end, which nobody wants any more.
-    good = header.returns == task->returns.size();
-    for (size_t i = 0; good && i < task->returns.size(); ++i) {
-      good = SkipReturn(reader, channel, task->returns[i]->id);
-    }
-    const ValuePtr error = CancelledError(*task);
-    ReadyEffects ready;
-    for (Object* object : task->returns) objects_.SetValue(object, error, ready);
-    Apply(ready);
-  } else if (good) {
-    good = header.returns == task->returns.size();
-    for (size_t i = 0; good && i < task->returns.size(); ++i) {
-      good = TakeReturn(reader, channel, task, i);
-    }
-  }
+  bool good = task != nullptr && TakeReturns(reader, header, channel, task, retry);
   for (uint32_t i = 0; good && i < header.borrowed; ++i) {
     OwnedRef ref;
     good = reader.Read(ref);
@@ -387,7 +401,15 @@ void CoreWorker::RetryRaised(Task* task, uint32_t execute_us) {
 bool CoreWorker::TakeReturn(ByteReader& reader, Channel& channel, Task* task, size_t index) {
   Object* object = task->returns[index];
   // Made a second time, for the sake of another return.
-  if (object->state == ObjectState::InProcess) return SkipReturn(reader, channel, object->id);
+  if (object->state == ObjectState::InProcess) {
+    return SkipReturn(reader, channel, object->id, /*delete_copy=*/true);
+  }
+  if (!TakeValue(reader, channel, object)) return false;
+  if (object->state == ObjectState::InStore) ++task->stored;
+  return true;
+}
+
+bool CoreWorker::TakeValue(ByteReader& reader, Channel& channel, Object* object) {
   ReturnHeader head;
   if (!reader.Read(head)) return false;
   ReadyEffects ready;
@@ -401,7 +423,6 @@ bool CoreWorker::TakeReturn(ByteReader& reader, Channel& channel, Task* task, si
   if (head.in_store == 0) {
     objects_.SetValue(object, CopyValue(payload), ready);
   } else {
-    ++task->stored;
     objects_.SetInStore(object, channel.peer.node, head.bytes, ready);
   }
   Apply(ready);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two messages of the hot path, as fixed structs in front of opaque bytes.
+// The messages of the hot path, as fixed structs in front of opaque bytes.
 //
 //   Call  = CallHeader  args payload | RefArg key [payload | NodeId...] ... |
 //   Reply = ReplyHeader | ReturnHeader payload ContainedRef... | ... | BorrowedRef...
+//   Yield = YieldHeader | ReturnHeader payload ContainedRef...
 //
 // Everything is little-endian and packed; pieces follow each other without
 // padding, so readers copy structs out (ByteReader) and never cast.
@@ -25,6 +26,7 @@ namespace skyray::core_worker {
 constexpr uint32_t kProtocolVersion = 1;
 constexpr uint16_t kCallFrame = 1;
 constexpr uint16_t kReplyFrame = 2;
+constexpr uint16_t kYieldFrame = 3;  // Before its call's Reply.
 
 struct WorkerAddress {
   NodeId node;
@@ -46,6 +48,10 @@ struct CallHeader {
 static_assert(sizeof(CallHeader) == 48);
 // The payload is (args, kwargs or None), not the args alone.
 constexpr uint16_t kCallHasBoth = 1;
+// The function is a generator, whose items are yielded as they are made; with
+// kCallListed the value of the reply is the list of them.
+constexpr uint16_t kCallYields = 2;
+constexpr uint16_t kCallListed = 4;
 
 // A top-level argument that was an ObjectRef.
 struct RefArg {
@@ -69,6 +75,12 @@ static_assert(sizeof(ReplyHeader) == 20);
 constexpr uint16_t kReplyIsError = 1;
 // With it: the function's options say that the call is to be made again.
 constexpr uint16_t kReplyRetryable = 2;
+
+struct YieldHeader {
+  uint64_t sequence;
+  uint64_t index;  // From 0 on, without gaps.
+};
+static_assert(sizeof(YieldHeader) == 16);
 
 struct ReturnHeader {
   uint8_t in_store;    // 0: the payload follows; 1: it is in the executing node's store.

@@ -22,6 +22,7 @@ namespace skyray::core_worker {
 struct Lease;
 struct LeaseClass;
 struct Actor;
+class ObjectStream;
 
 // What calls run: an exported function, or a method by name. One per process
 // and kind; never freed while connected.
@@ -33,6 +34,7 @@ struct Function {
   int32_t max_retries = 0;       // A method's (a task's come with each call).
   std::string retry_exceptions;  // As in DefineFunction.
   uint32_t max_calls = 0;
+  uint64_t items_untaken_max = 0;  // A generator's; 0: it never pauses.
   // How long it takes, in µs, smoothed over replies; 0: not known yet.
   double execute_us = 0;
 };
@@ -60,9 +62,10 @@ struct Task {
   size_t listed_at = SIZE_MAX;  // In the TaskList that has it.
   std::string args;             // Payload of (args, kwargs).
   std::vector<RefArgument> ref_args;
-  std::vector<Object*> pinned;   // References inside the arguments.
-  std::vector<Object*> returns;  // Null: freed since, and only filled again beside others.
-  uint32_t stored = 0;           // Returns in a store that are not freed.
+  std::vector<Object*> pinned;           // References inside the arguments.
+  std::vector<Object*> returns;          // Null: freed since, and only filled again beside others.
+  uint32_t stored = 0;                   // Returns in a store that are not freed.
+  std::shared_ptr<ObjectStream> stream;  // A generator's items.
 };
 
 // Tasks in no particular order; a task is in one list at most.
