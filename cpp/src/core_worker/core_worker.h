@@ -417,9 +417,9 @@ class CoreWorker : private GatewayHandler {
   void RetryRaised(Task* task, uint32_t execute_us);
 
   // The copies of that attempt are gone: they are asked for, or made, again.
-  void ReportLost(Object* object, uint32_t attempt);
+  void ReportLost(Object* object, uint32_t attempt, const std::string& how = {});
   // REQUIRES: owned, and its copies are lost.
-  void Recover(Object* object);
+  void Recover(Object* object, const std::string& how = {});
   void RunAgain(Task* task);
   void HoldAgain(Object* object);
   void KeepLineage(Task* task);

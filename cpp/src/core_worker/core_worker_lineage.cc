@@ -8,8 +8,10 @@ namespace skyray::core_worker {
 
 namespace {
 
-Status DescribeLoss(const Object& object, Unrecoverable why) {
-  const std::string what = "object " + object.id.Hex() + " is lost: all its copies are gone";
+// `how` the last copy went, if that is known.
+Status DescribeLoss(const Object& object, Unrecoverable why, const std::string& how) {
+  const std::string what = "object " + object.id.Hex() + " is lost: all its copies are gone" +
+                           (how.empty() ? std::string() : " (" + how + ")");
   switch (why) {
     case Unrecoverable::NoTask:
       return Status(ErrorCode::ObjectLost,
@@ -41,15 +43,15 @@ void CoreWorker::SetLineageBytesMax(uint64_t bytes) {
   lineage_.set_bytes_max(bytes);
 }
 
-void CoreWorker::ReportLost(Object* object, uint32_t attempt) {
+void CoreWorker::ReportLost(Object* object, uint32_t attempt, const std::string& how) {
   // Somebody was faster, and it is another copy by now.
   if (object->state != ObjectState::InStore || object->attempt != attempt) return;
-  if (object->owner == nullptr) return Recover(object);
+  if (object->owner == nullptr) return Recover(object, how);
   objects_.Forget(object);
   AskOwner(object, attempt + 1);
 }
 
-void CoreWorker::Recover(Object* object) {
+void CoreWorker::Recover(Object* object, const std::string& how) {
   const RecoveryPlan plan = PlanRecovery(object);
   if (object->state == ObjectState::InStore) {
     // Damaged perhaps, and in the way of the next one.
@@ -60,7 +62,7 @@ void CoreWorker::Recover(Object* object) {
   // These wait for what is failed then, if they need it.
   for (Task* task : plan.again) RunAgain(task);
   for (const auto& [lost, why] : plan.impossible) {
-    const Status status = DescribeLoss(*lost, why);
+    const Status status = DescribeLoss(*lost, why, how);
     if (lost == object) {
       FailObject(lost, status.code(), status.message());
     } else {

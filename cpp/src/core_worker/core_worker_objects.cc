@@ -217,8 +217,7 @@ Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool
       return value;
     }
     if (value.error().code() != ErrorCode::ObjectLost) return value;
-    SKYRAY_LOG(Debug) << value.error().message();
-    ReportLost(object, attempt);
+    ReportLost(object, attempt, value.error().message());
     gateway_.FlushDirty(lock);
   }
 }
