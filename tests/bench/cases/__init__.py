@@ -24,6 +24,7 @@ GROUPS = (
     "arrays",
     "spilling",
     "actors",
+    "semantics",
     "footprint",
     "plasma",
 )
