@@ -89,9 +89,8 @@ class Program:
         self.values += [(same, number), (double, 2 * number)]
 
     def double(self) -> None:
-        number = self.random.randrange(100)
-        doubled = self.random.choice(self.actors).double.remote(leaf.remote(number))
-        self.values.append((doubled, 2 * number))
+        ref, number = self.random.choice(self.values)
+        self.values.append((self.random.choice(self.actors).double.remote(ref), 2 * number))
 
     def forget(self) -> None:
         self.random.shuffle(self.values)

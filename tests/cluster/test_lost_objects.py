@@ -189,6 +189,35 @@ def test_a_method_with_retries(doomed: Doomed, log: str) -> None:
     assert lines(log) == ["made", "made"]
 
 
+def test_an_actor_makes_again_what_its_own_calls_lack(doomed: Doomed, log: str) -> None:
+    @skyray.remote(resources={"doomed": 1}, max_restarts=-1, max_task_retries=-1)
+    class Maker:
+        def __init__(self) -> None:
+            self.calls: list[int] = []
+
+        def make(self, number: int) -> Any:
+            return np.full(BYTES, number, dtype=np.uint8)
+
+        def add(self, first: Any, second: Any) -> Any:
+            return first + second
+
+        def total(self, array: Any, number: int) -> int:
+            self.calls.append(number)
+            return int(array.sum())
+
+        def order(self) -> list[int]:
+            return self.calls
+
+    maker = Maker.remote()
+    three = maker.add.remote(maker.make.remote(1), maker.make.remote(2))
+    skyray.wait([three], timeout=60)
+    doomed.replace()
+    totals = [maker.total.remote(three if i % 3 == 0 else np.zeros(1), i) for i in range(9)]
+    order = maker.order.remote()
+    assert skyray.get(totals, timeout=60) == [3 * BYTES if i % 3 == 0 else 0 for i in range(9)]
+    assert skyray.get(order, timeout=60) == list(range(9))
+
+
 def test_an_argument_that_was_put_on_the_lost_node(doomed: Doomed, log: str) -> None:
     @skyray.remote(resources={"doomed": 1})
     def nested(log: str) -> Any:

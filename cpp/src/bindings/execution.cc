@@ -396,6 +396,12 @@ bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
   const bool listed = (running.call->call.header.flags & core_worker::kCallListed) != 0;
   if (result && listed && !running.exiting) result = PyRef(ListItems(worker, *running.call));
   IncomingCall& call = *running.call;
+  if (call.lost) {
+    PyErr_Clear();
+    const ReleaseGil released;
+    worker.Bounce(call);
+    return true;
+  }
   if (running.exiting) {
     // exit_actor(): the caller learns of the end from the actor's death.
     PyErr_Clear();

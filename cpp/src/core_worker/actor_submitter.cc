@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core_worker/actor_submitter.h"
 
+#include <algorithm>
+
 namespace skyray::core_worker {
 
 Actor* ActorSubmitter::Get(const ActorId& id, bool& made) {
@@ -41,10 +43,38 @@ Function* ActorSubmitter::Method(Actor* actor, const std::string& method,
 
 Task* ActorSubmitter::NextSendable(Actor* actor) {
   if (!actor->channel || actor->state != ActorState::Alive) return nullptr;
-  if (actor->queue.empty() || actor->queue.front()->unresolved > 0) return nullptr;
-  Task* task = actor->queue.front();
-  actor->queue.pop_front();
+  if (actor->queue.empty()) return nullptr;
+  auto next = actor->queue.begin();
+  if ((*next)->unresolved > 0) {
+    if (actor->reruns == 0) return nullptr;
+    next = std::find_if(actor->queue.begin(), actor->queue.end(),
+                        [](const Task* task) { return task->rerun && task->unresolved == 0; });
+    if (next == actor->queue.end()) return nullptr;
+  }
+  Task* task = *next;
+  actor->queue.erase(next);
+  if (std::exchange(task->rerun, false)) --actor->reruns;
+  task->bounced = false;
   return task;
+}
+
+void ActorSubmitter::PutBack(Actor* actor, const std::vector<Task*>& calls) {
+  auto after = actor->queue.begin();
+  for (auto it = actor->queue.begin(); it != actor->queue.end(); ++it) {
+    if ((*it)->bounced) after = it + 1;
+  }
+  actor->queue.insert(after, calls.begin(), calls.end());
+}
+
+void ActorSubmitter::Withdraw(Actor* actor, Task* task) {
+  std::erase(actor->queue, task);
+  if (std::exchange(task->rerun, false)) --actor->reruns;
+}
+
+void ActorSubmitter::RunAgain(Actor* actor, Task* task) {
+  task->rerun = true;
+  ++actor->reruns;
+  actor->queue.push_back(task);
 }
 
 std::vector<Task*> ActorSubmitter::ConnectionLost(Actor* actor, std::vector<Task*> unanswered) {
@@ -116,6 +146,7 @@ std::vector<Task*> ActorSubmitter::AllTasks() const {
 std::vector<Task*> ActorSubmitter::TakeQueued(Actor* actor) {
   std::vector<Task*> all(actor->queue.begin(), actor->queue.end());
   actor->queue.clear();
+  actor->reruns = 0;
   return all;
 }
 

@@ -51,6 +51,7 @@ struct Actor {
   std::vector<Task*> lost;   // Under way when the connection ended; oldest first.
   bool ended = false;        // The process at `address` is known to have ended,
   std::string ended_why;     // like that.
+  size_t reruns = 0;         // In the queue: they may overtake what waits.
   size_t pending_calls = 0;  // Made by this process, and not completed.
   ErrorCode death_code = ErrorCode::ActorDied;
   std::string death_message;
@@ -83,10 +84,16 @@ class ActorSubmitter {
   Actor* Get(const ActorId& id, bool& made);
   Actor* Find(const ActorId& id) const;
   Function* Method(Actor* actor, const std::string& method, const MethodOptions& options = {});
-  // The call at the head of the queue, taken out, if it may leave now; or null.
+  // The call at the head of the queue, taken out, if it may leave now; or null. One
+  // that is run again for what it returned leaves whenever it can: the head may wait for it.
   // One at a time: what is done with it may make others leave.
   Task* NextSendable(Actor* actor);
   std::vector<Task*> TakeQueued(Actor* actor);
+  // Calls that came back unstarted, in their order: before those made after them.
+  void PutBack(Actor* actor, const std::vector<Task*>& calls);
+  void RunAgain(Actor* actor, Task* task);
+  // It will not be sent, if it is queued.
+  void Withdraw(Actor* actor, Task* task);
   // All calls that are queued or under way.
   std::vector<Task*> AllTasks() const;
 

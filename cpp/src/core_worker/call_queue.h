@@ -60,6 +60,7 @@ struct IncomingCall {
   uint64_t arrival = 0;
   bool running = false;
   size_t running_at = 0;
+  std::optional<OwnedRef> lost;  // An argument whose copies are all gone.
   bool cancelled = false;        // Its caller wants no answer any more.
   std::vector<Object*> borrows;  // Restored from its arguments; one hold each.
   // A generator's items:

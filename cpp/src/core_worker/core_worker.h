@@ -283,6 +283,9 @@ class CoreWorker : private GatewayHandler {
   // `retryable`: the function's options say that it is to be made again.
   void ReplyError(IncomingCall& call, uint32_t execute_us, const PayloadParts& error,
                   bool retryable = false);
+  // Instead of an answer, if an argument could not be read (IncomingCall::lost): the
+  // caller sees to it, and makes the call again.
+  void Bounce(IncomingCall& call);
   // The process is to end, and what is queued here is to run elsewhere.
   void Retire(const std::string& reason);
   // The call will not be answered but by the end of the process.
@@ -382,7 +385,7 @@ class CoreWorker : private GatewayHandler {
   void FinishTask(Task* task);
   void OnReply(Channel& channel, std::span<const uint8_t> body);
   bool TakeReturns(ByteReader& reader, const ReplyHeader& header, Channel& channel, Task* task,
-                   bool& retry);
+                   bool& retry, std::optional<ObjectId>& lost);
   bool TakeReturn(ByteReader& reader, Channel& channel, Task* task, size_t index);
   // One that is not wanted any more: read, and let go of.
   bool SkipReturn(ByteReader& reader, Channel& channel, const ObjectId& id, bool delete_copy);
@@ -421,6 +424,8 @@ class CoreWorker : private GatewayHandler {
   // REQUIRES: owned, and its copies are lost.
   void Recover(Object* object, const std::string& how = {});
   void RunAgain(Task* task);
+  // An actor gave the call back, as it could not read that argument.
+  void Bounced(Task* task, const ObjectId& lost);
   void HoldAgain(Object* object);
   void KeepLineage(Task* task);
   void EndLineage(Task* task, bool evicted, FreedEffects& freed);
@@ -451,6 +456,7 @@ class CoreWorker : private GatewayHandler {
   void OnCall(Channel& channel, std::span<const uint8_t> body);
   void OnStartActor(const fb::raylet::StartActor& start);
   void HandBackQueued();
+  void HandBack(const std::vector<std::unique_ptr<IncomingCall>>& calls);
   void FinishReply(Lock& lock, IncomingCall& call, std::string& out);
   // Without the mutex.
   void ReplyErrorPayload(IncomingCall& call, uint32_t execute_us, std::span<const uint8_t> payload,

@@ -62,7 +62,7 @@ void CoreWorker::CancelTask(Task* task, bool force, bool recursive) {
     submitter_.Withdraw(task, NowNs(), actions);
   }
   Actor* actor = task->actor;
-  if (actor != nullptr) std::erase(actor->queue, task);
+  if (actor != nullptr) actors_.Withdraw(actor, task);
   Complete(task, CancelledError(*task));
   Perform(nullptr, actions);
   if (actor != nullptr) PumpActor(nullptr, actor);  // It may have held others.

@@ -220,6 +220,13 @@ Result<ReadableValue> CoreWorker::ReadArgument(const ReceivedRefArg& argument) {
     auto value = ReadCopy(argument.head.object, argument.nodes, argument.head.bytes, INT64_MAX);
     if (value || value.error().code() != ErrorCode::ObjectLost) return value;
   }
+  IncomingCall* call = Unpacked();
+  if (call != nullptr && call->channel && !call->method.empty()) {
+    // Not waited for here: it may be this very actor that has to make it again.
+    call->lost = OwnedRef{argument.head.object, argument.head.owner};
+    return Status(ErrorCode::ObjectLost,
+                  "argument " + argument.head.object.Hex() + " of " + call->name + " is lost");
+  }
   return ReadFromOwner(argument.head.object, argument.head.owner);
 }
 
@@ -407,10 +414,11 @@ std::shared_ptr<const BoundLease> CoreWorker::LeaseOf(const IncomingCall& call) 
   return it == bound_leases_.end() ? nullptr : it->second;
 }
 
-void CoreWorker::HandBackQueued() {
-  auto queued = calls_.Take(nullptr);
+void CoreWorker::HandBackQueued() { HandBack(calls_.Take(nullptr)); }
+
+void CoreWorker::HandBack(const std::vector<std::unique_ptr<IncomingCall>>& calls) {
   std::unordered_map<Channel*, std::vector<uint64_t>> by_channel;
-  for (const auto& call : queued) {
+  for (const auto& call : calls) {
     by_channel[call->channel.get()].push_back(call->call.header.sequence);
   }
   for (const auto& [channel, sequences] : by_channel) {
@@ -422,6 +430,25 @@ void CoreWorker::HandBackQueued() {
     AppendFrame(channel->out, builder);
     gateway_.MarkDirty(*channel);
   }
+}
+
+void CoreWorker::Bounce(IncomingCall& call) {
+  const ValuePtr error =
+      MakeErrorValue(ErrorCode::ObjectLost, "an argument of " + call.name + " is lost");
+  std::string out(sizeof(ipc::FrameHeader), '\0');
+  constexpr uint16_t kFlags = kReplyIsError | kReplyArgumentLost;
+  AppendStruct(out, ReplyHeader{call.call.header.sequence, 0, 1, kFlags, 0});
+  AppendStruct(out, ReturnHeader{0, 1, error->bytes()});
+  out.append(reinterpret_cast<const char*>(error->data()), error->bytes());
+  AppendStruct(out, *call.lost);
+  Lock lock(gateway_.mutex());
+  const ChannelPtr channel = call.channel;
+  FinishReply(lock, call, out);
+  // What its caller made after it is to run after it.
+  if (!is_async_ && calls_.groups().size() == 1 && calls_.groups()[0].limit == 1) {
+    HandBack(calls_.Take(channel.get()));
+  }
+  gateway_.FlushDirty(lock);
 }
 
 }  // namespace skyray::core_worker

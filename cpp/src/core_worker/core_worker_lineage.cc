@@ -75,7 +75,7 @@ void CoreWorker::Recover(Object* object, const std::string& how) {
 
 void CoreWorker::RunAgain(Task* task) {
   SKYRAY_LOG(Debug) << "task " << task->function->name << " (" << task->id.Hex()
-                   << ") is run again, as what it returned is lost";
+                    << ") is run again, as what it returned is lost";
   lineage_.Remove(task);
   ++tasks_pending_;
   if (task->retries_left > 0) --task->retries_left;
@@ -95,7 +95,7 @@ void CoreWorker::RunAgain(Task* task) {
   WaitForArguments(task);
   if (task->actor != nullptr) {
     if (task->counted) ++task->actor->pending_calls;
-    task->actor->queue.push_back(task);
+    actors_.RunAgain(task->actor, task);
   }
   if (task->unresolved == 0) {
     Dispatch(nullptr, task);
@@ -149,6 +149,20 @@ void CoreWorker::EndLineage(Task* task, bool evicted, FreedEffects& freed) {
   }
   for (Object* inner : task->pinned) objects_.DropFromLineage(inner, freed);
   delete task;
+}
+
+void CoreWorker::Bounced(Task* task, const ObjectId& lost) {
+  Actor* actor = task->actor;
+  task->sent = false;
+  task->bounced = true;
+  ++task->unresolved;  // It is not to leave while its argument is looked after.
+  actors_.PutBack(actor, {task});
+  for (const RefArgument& argument : task->ref_args) {
+    if (argument.object->id == lost) ReportLost(argument.object, argument.attempt);
+  }
+  WaitForArguments(task);
+  --task->unresolved;
+  PumpActor(nullptr, actor);
 }
 
 Result<ReadableValue> CoreWorker::ReadFromOwner(const ObjectId& id, const WorkerAddress& owner) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Submitting tasks, leasing workers for them, and taking their replies.
+#include <algorithm>
+
 #include "common/logging.h"
 #include "core_worker/core_worker.h"
 #include "core_worker/frames_out.h"
@@ -9,6 +11,11 @@ namespace fbr = fb::raylet;
 namespace fbw = fb::worker;
 
 namespace {
+
+bool HasArgument(const Task& task, const ObjectId& id) {
+  return std::any_of(task.ref_args.begin(), task.ref_args.end(),
+                     [&](const RefArgument& argument) { return argument.object->id == id; });
+}
 
 thread_local const TaskId* current_task = nullptr;
 
@@ -261,7 +268,10 @@ void CoreWorker::SendCall(Lock* lock, Channel& channel, Task* task, bool keep_ar
     known = channel.defined.find(task->function);
   }
   const uint64_t sequence = channel.in_flight.Add(task);
-  for (const RefArgument& argument : task->ref_args) PublishCopy(argument.object);
+  for (RefArgument& argument : task->ref_args) {
+    PublishCopy(argument.object);
+    argument.attempt = argument.object->attempt;
+  }
   AppendCall(channel.out, *task, task->args, sequence, known->second, self_);
   if (!keep_arguments) task->args = std::string();
   task->sent = true;
@@ -309,14 +319,19 @@ void CoreWorker::Complete(Task* task, const ValuePtr& error) {
 
 // Fills the returns with what the reply has for them. False: it makes no sense.
 bool CoreWorker::TakeReturns(ByteReader& reader, const ReplyHeader& header, Channel& channel,
-                             Task* task, bool& retry) {
+                             Task* task, bool& retry, std::optional<ObjectId>& lost) {
   ReadyEffects ready;
   if ((header.flags & kReplyIsError) != 0) {
     ReturnHeader head;
     std::span<const uint8_t> payload;
     if (!reader.Read(head) || !reader.ReadBytes(head.bytes, payload)) return false;
+    if ((header.flags & kReplyArgumentLost) != 0) {
+      OwnedRef ref;
+      if (head.contained != 1 || !reader.Read(ref) || !HasArgument(*task, ref.object)) return false;
+      if (task->actor != nullptr && !task->cancelled) lost = ref.object;
+    }
     retry = (header.flags & kReplyRetryable) != 0 && task->retries_left != 0;
-    if (retry) return true;
+    if (retry || lost) return true;
     const ValuePtr error = task->cancelled ? CancelledError(*task) : CopyValue(payload);
     EndStream(task, error, ready);
     for (Object* object : task->returns) {
@@ -350,7 +365,8 @@ void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
   Task* task = nullptr;
   if (reader.Read(header)) task = channel.in_flight.Take(header.sequence);
   bool retry = false;
-  bool good = task != nullptr && TakeReturns(reader, header, channel, task, retry);
+  std::optional<ObjectId> lost;
+  bool good = task != nullptr && TakeReturns(reader, header, channel, task, retry, lost);
   for (uint32_t i = 0; good && i < header.borrowed; ++i) {
     OwnedRef ref;
     good = reader.Read(ref);
@@ -373,6 +389,7 @@ void CoreWorker::OnReply(Channel& channel, std::span<const uint8_t> body) {
     return OnClosed(channel);
   }
   if (retry) return RetryRaised(task, header.execute_us);
+  if (lost) return Bounced(task, *lost);
   if (task->lease != nullptr) {
     SubmitActions actions;
     const bool was_busy = task->lease->in_flight > 1;
@@ -431,19 +448,24 @@ bool CoreWorker::TakeValue(ByteReader& reader, Channel& channel, Object* object)
 
 void CoreWorker::OnHandBack(Channel& channel, const fbw::HandBack& message) {
   if (message.sequences() == nullptr) return;
-  std::vector<Task*> tasks;
+  std::vector<Task*> tasks, calls;
   for (const uint64_t sequence : *message.sequences()) {
     Task* task = channel.in_flight.Take(sequence);
-    if (task == nullptr || task->lease == nullptr) continue;
+    if (task == nullptr) continue;
     task->sent = false;
     if (!task->cancelled) {
-      tasks.push_back(task);
+      (task->actor != nullptr ? calls : tasks).push_back(task);
       continue;
     }
     SubmitActions actions;
-    submitter_.Withdraw(task, NowNs(), actions);
+    if (task->lease != nullptr) submitter_.Withdraw(task, NowNs(), actions);
     Complete(task, CancelledError(*task));
     Perform(nullptr, actions);
+  }
+  if (!calls.empty()) {
+    Actor* actor = calls.front()->actor;  // A channel is one actor's.
+    actors_.PutBack(actor, calls);
+    PumpActor(nullptr, actor);
   }
   SubmitActions actions;
   submitter_.HandedBack(tasks, NowNs(), actions);

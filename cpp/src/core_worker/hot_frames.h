@@ -75,6 +75,9 @@ static_assert(sizeof(ReplyHeader) == 20);
 constexpr uint16_t kReplyIsError = 1;
 // With it: the function's options say that the call is to be made again.
 constexpr uint16_t kReplyRetryable = 2;
+// With it, from an actor: the call was not started, as all copies of an argument are lost.
+// Its reference follows the payload.
+constexpr uint16_t kReplyArgumentLost = 4;
 
 struct YieldHeader {
   uint64_t sequence;

@@ -43,6 +43,7 @@ struct RefArgument {
   int32_t position = -1;  // In args, or -1: keyword `key`.
   std::string key;
   Object* object = nullptr;
+  uint32_t attempt = 0;  // The object's, when the call was sent.
 };
 
 struct Task {
@@ -57,6 +58,8 @@ struct Task {
   int32_t unresolved = 0;    // Arguments that are not ready yet.
   bool sent = false;
   bool counted = false;         // In Actor::pending_calls.
+  bool rerun = false;           // For what it returned, not in its turn.
+  bool bounced = false;         // Came back for want of an argument.
   bool cancelled = false;       // A failure, whichever, is TaskCancelled; it is not tried again.
   TaskId parent;                // The task that submitted it.
   size_t listed_at = SIZE_MAX;  // In the TaskList that has it.

@@ -184,6 +184,48 @@ TEST_F(ActorRestartTest, ALifeThatIsOverBeforeItWasReachedIsForgotten) {
   EXPECT_THAT(Queued(), ElementsAre(a));
 }
 
+TEST_F(ActorSubmitterTest, WhatIsRunAgainOvertakesWhatMayWaitForIt) {
+  Connect();
+  Task* waits = Queue(1);
+  Task* behind = Queue();
+  Task again, later;
+  later.unresolved = 1;
+  submitter.RunAgain(actor, &later);
+  submitter.RunAgain(actor, &again);
+  EXPECT_THAT(Sendable(), ElementsAre(&again));
+  waits->unresolved = 0;
+  EXPECT_THAT(Sendable(), ElementsAre(waits, behind));
+  later.unresolved = 0;
+  EXPECT_THAT(Sendable(), ElementsAre(&later));
+  EXPECT_EQ(actor->reruns, 0u);
+}
+
+TEST_F(ActorSubmitterTest, WhatComesBackGoesBeforeWhatWasMadeLater) {
+  Connect();
+  Task bounced, behind, second;
+  Task* later = Queue();
+  bounced.bounced = true;
+  bounced.unresolved = 1;
+  submitter.PutBack(actor, {&bounced});
+  submitter.PutBack(actor, {&behind, &second});
+  EXPECT_THAT(Sendable(), IsEmpty());
+  bounced.unresolved = 0;
+  EXPECT_THAT(Sendable(), ElementsAre(&bounced, &behind, &second, later));
+  EXPECT_FALSE(bounced.bounced);
+}
+
+TEST_F(ActorSubmitterTest, AWithdrawnCallIsNotSent) {
+  Connect();
+  Task* waits = Queue(1);
+  Task again;
+  submitter.RunAgain(actor, &again);
+  submitter.Withdraw(actor, &again);
+  EXPECT_EQ(actor->reruns, 0u);
+  EXPECT_THAT(Sendable(), IsEmpty());
+  submitter.Withdraw(actor, waits);
+  EXPECT_TRUE(actor->queue.empty());
+}
+
 TEST_F(ActorSubmitterTest, AMethodWithRetriesIsAnother) {
   MethodOptions options;
   options.max_retries = -1;
