@@ -211,3 +211,48 @@ def test_timeouts_of_get() -> None:
         skyray.get([skyray.put(1), late], timeout=0)
     open(never("timeouts"), "w").close()
     assert skyray.get(late) is None
+
+
+def test_a_reference_that_goes_home_while_its_last_holder_lets_go() -> None:
+    """What the actor says of letting go may overtake its answer."""
+
+    @skyray.remote(num_cpus=0)
+    class Keeper:
+        def hold(self, refs: list[Any]) -> None:
+            self.kept = refs
+
+        def fetch(self) -> list[Any]:
+            return self.kept
+
+        def drop(self) -> None:
+            del self.kept
+
+    keeper = Keeper.remote()
+    answers = []
+    for i in range(300):
+        keeper.hold.remote([skyray.put(i)])
+        answers.append(keeper.fetch.remote())
+        keeper.drop.remote()
+    assert [skyray.get(skyray.get(answer)[0]) for answer in answers] == list(range(300))
+
+
+def test_a_reference_that_comes_again_and_again() -> None:
+    """Each time the owner, a worker, is told of us by another worker."""
+
+    @skyray.remote(num_cpus=0)
+    class Owner:
+        def make(self, i: int) -> list[Any]:
+            return [skyray.put(i)]
+
+    @skyray.remote(num_cpus=0)
+    class Passer:
+        def give_back(self, refs: list[Any]) -> list[Any]:
+            return refs
+
+    owner, passers = Owner.remote(), [Passer.remote() for _ in range(3)]
+    for i in range(100):
+        refs = skyray.get(owner.make.remote(i))
+        again = [passer.give_back.remote(refs) for passer in passers]
+        got = [skyray.get(answer) for answer in again]
+        del refs, again
+        assert [skyray.get(ref) for (ref,) in got] == [i] * 3

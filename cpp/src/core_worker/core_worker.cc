@@ -302,6 +302,7 @@ void CoreWorker::OnClosed(Channel& channel) {
   if (channel.kind == ChannelKind::Raylet) return OnRayletLost();
   FreedEffects freed;
   if (channel.introduced || channel.kind == ChannelKind::Outbound) {
+    handed_back_.Forget(channel.peer.worker);
     objects_.BorrowerGone(channel.peer.worker, freed);
     Apply(freed);
   }

@@ -39,6 +39,7 @@
 #include "core_worker/actor_submitter.h"
 #include "core_worker/call_queue.h"
 #include "core_worker/gateway.h"
+#include "core_worker/handed_back.h"
 #include "core_worker/gateway_store.h"
 #include "core_worker/lineage.h"
 #include "core_worker/object_stream.h"
@@ -408,7 +409,8 @@ class CoreWorker : private GatewayHandler {
            call.items_yielded < call.items_taken + call.items_untaken_max;
   }
   // Appends a returned or yielded value, which becomes object `index` of the task.
-  Status AppendReturn(std::string& out, IncomingCall& call, uint32_t index, TaskReturn& value);
+  Status AppendReturn(std::string& out, IncomingCall& call, uint32_t index, TaskReturn& value,
+                      uint64_t& handed_back);
   void DefineFunction(Channel& channel, const Function* function);
   // `retry`: running it again may help.
   void RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry = true);
@@ -443,9 +445,12 @@ class CoreWorker : private GatewayHandler {
   void PeerConnected(Peer& peer, UniqueFd socket);
   void PeerUnreachable(const WorkerAddress& address);
   void SendPeer(const WorkerAddress& address, const flatbuffers::FlatBufferBuilder& message);
-  void TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower);
+  void TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower,
+                  uint32_t removed = 1);
   // A value that we have been sent refers to another object, whose owner knows of us.
-  void TakeContained(Object* outer, const OwnedRef& ref);
+  void TakeContained(Object* outer, const OwnedRef& ref, const WorkerAddress& from);
+  // A reference to an object of ours came back.
+  void TookBack(const WorkerAddress& from);
   void OnWorkerMessage(Channel& channel, const fb::worker::Message& message);
   void DropPeer(Channel& channel, const std::string& why);
   void OnHello(Channel& channel, const fb::worker::Hello* hello);
@@ -480,6 +485,7 @@ class CoreWorker : private GatewayHandler {
 
   // The cores.
   ObjectTable objects_;
+  HandedBack handed_back_;
   TaskSubmitter submitter_;
   ActorSubmitter actors_;
   CallQueue calls_;

@@ -186,7 +186,7 @@ bool CoreWorker::SkipReturn(ByteReader& reader, Channel& channel, const ObjectId
   for (uint32_t i = 0; good && i < head.contained; ++i) {
     OwnedRef ref;
     good = reader.Read(ref);
-    if (good) TakeContained(unwanted, ref);
+    if (good) TakeContained(unwanted, ref, channel.peer);
   }
   ReadyEffects ready;
   if (delete_copy && head.in_store != 0) {

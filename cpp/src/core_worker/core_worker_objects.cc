@@ -348,28 +348,37 @@ void CoreWorker::Apply(FreedEffects& freed) {
     // A one-way message of a few bytes to our own store; it does not wait.
     if (!local.empty()) store_->Delete(local);
   }
-  for (const OwnedRef& ref : freed.returned) TellBorrow(false, ref, self_);
+  for (const auto& [object, owner, count] : freed.returned) {
+    TellBorrow(false, {object, owner}, self_, count);
+  }
   freed = {};
 }
 
-void CoreWorker::TakeContained(Object* outer, const OwnedRef& ref) {
+void CoreWorker::TakeContained(Object* outer, const OwnedRef& ref, const WorkerAddress& from) {
   Object* inner = objects_.Restore(ref.object, ref.owner);
   if (inner->owner != nullptr) {
-    // Twice told is once too often: one RemoveBorrower will be sent for it.
-    if (inner->registered) TellBorrow(false, ref, self_);
+    if (inner->registered) ++inner->registered_again;
     inner->registered = true;
   }
   objects_.Contain(outer, inner);
+  if (inner->owner == nullptr) TookBack(from);
 }
 
-void CoreWorker::TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower) {
+void CoreWorker::TookBack(const WorkerAddress& from) {
+  for (const auto& [object, count] : handed_back_.Took(from.worker)) {
+    TellBorrow(false, {object, self_}, from, count);
+  }
+}
+
+void CoreWorker::TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& borrower,
+                            uint32_t removed) {
   if (ref.owner == self_) {
     FreedEffects freed;
     if (add) {
       objects_.AddBorrower(ref.object, borrower, freed);
       GetPeer(borrower);  // Its end must be noticed: it ends the borrow.
     } else {
-      objects_.RemoveBorrower(ref.object, borrower, freed);
+      objects_.RemoveBorrower(ref.object, borrower, freed, removed);
     }
     return Apply(freed);
   }
@@ -380,7 +389,8 @@ void CoreWorker::TellBorrow(bool add, const OwnedRef& ref, const WorkerAddress& 
     const auto body = fbw::CreateAddBorrower(builder, id, address).Union();
     builder.Finish(fbw::CreateMessage(builder, fbw::Body::AddBorrower, body));
   } else {
-    const auto body = fbw::CreateRemoveBorrower(builder, id, address).Union();
+    const uint64_t after = handed_back_.HandedTo(ref.owner.worker);
+    const auto body = fbw::CreateRemoveBorrower(builder, id, address, after, removed).Union();
     builder.Finish(fbw::CreateMessage(builder, fbw::Body::RemoveBorrower, body));
   }
   SendPeer(ref.owner, builder);
@@ -394,7 +404,11 @@ void CoreWorker::AnswerBorrower(Channel& channel, const Object& object) {
     for (const Object* inner : object.extras->contained) {
       const OwnedRef ref{inner->id, objects_.OwnerOf(*inner)};
       // In the asker's name, while the value still holds it.
-      if (ref.owner != channel.peer) TellBorrow(true, ref, channel.peer);
+      if (ref.owner != channel.peer) {
+        TellBorrow(true, ref, channel.peer);
+      } else {
+        handed_back_.Hand(channel.peer.worker, 1);
+      }
       const auto inner_id = PutId(builder, ref.object);
       contained.push_back(
           fbw::CreateContainedRef(builder, inner_id, PutPeerAddress(builder, ref.owner)));

@@ -109,6 +109,7 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
                    "alive, or pass the value itself");
   }
   FreedEffects freed;
+  handed_back_.Forget(address.worker);
   objects_.BorrowerGone(address.worker, freed);
   Apply(freed);
 }
@@ -168,6 +169,11 @@ void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id, uint32_t lost
 void CoreWorker::OnObjectReply(Channel& channel, const fbw::ObjectReply& reply) {
   Object* object = objects_.Find(ToId<ObjectId>(reply.object_id()));
   if (object == nullptr || object->owner == nullptr || object->state != ObjectState::Pending) {
+    if (reply.contained() != nullptr) {
+      for (const auto* ref : *reply.contained()) {
+        if (ToAddress(ref->owner()) == self_) TookBack(channel.peer);
+      }
+    }
     return;
   }
   // Only the owner is asked, and it answers where it was asked.
@@ -187,7 +193,8 @@ void CoreWorker::OnObjectReply(Channel& channel, const fbw::ObjectReply& reply) 
   }
   if (reply.contained() != nullptr) {
     for (const auto* ref : *reply.contained()) {
-      TakeContained(object, {ToId<ObjectId>(ref->object_id()), ToAddress(ref->owner())});
+      TakeContained(object, {ToId<ObjectId>(ref->object_id()), ToAddress(ref->owner())},
+                    channel.peer);
     }
   }
   ReadyEffects ready;
@@ -240,8 +247,13 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
     }
     case fbw::Body::RemoveBorrower: {
       const auto* remove = message.body_as_RemoveBorrower();
-      return TellBorrow(false, {ToId<ObjectId>(remove->object_id()), self_},
-                        ToAddress(remove->borrower()));
+      const auto object = ToId<ObjectId>(remove->object_id());
+      const WorkerAddress borrower = ToAddress(remove->borrower());
+      if (borrower == channel.peer &&
+          handed_back_.Defer(borrower.worker, {object, remove->count()}, remove->after())) {
+        return;
+      }
+      return TellBorrow(false, {object, self_}, borrower, remove->count());
     }
     default:
       break;

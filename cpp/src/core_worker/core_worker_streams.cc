@@ -123,7 +123,8 @@ Status CoreWorker::Yield(IncomingCall& call, TaskReturn item) {
   std::string out(sizeof(ipc::FrameHeader), '\0');
   AppendStruct(out, YieldHeader{call.call.header.sequence, call.items_yielded});
   const auto index = static_cast<uint32_t>(call.items_yielded + kFirstItemIndex);
-  if (Status appended = AppendReturn(out, call, index, item); !appended.ok()) {
+  uint64_t handed_back = 0;  // None if it fails.
+  if (Status appended = AppendReturn(out, call, index, item, handed_back); !appended.ok()) {
     DropAll(item.contained);
     return appended;
   }

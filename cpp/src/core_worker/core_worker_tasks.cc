@@ -435,7 +435,7 @@ bool CoreWorker::TakeValue(ByteReader& reader, Channel& channel, Object* object)
   for (uint32_t i = 0; i < head.contained; ++i) {
     OwnedRef ref;
     if (!reader.Read(ref)) return false;
-    TakeContained(object, ref);
+    TakeContained(object, ref, channel.peer);
   }
   if (head.in_store == 0) {
     objects_.SetValue(object, CopyValue(payload), ready);

@@ -110,8 +110,9 @@ void ObjectTable::Release(Object* object, FreedEffects& freed, std::vector<Objec
     // Also if an error has taken the value's place since.
     if (!object->nodes.empty()) freed.store_copies.push_back({object->id, object->nodes});
   } else if (object->registered) {
-    freed.returned.push_back({object->id, *object->owner});
+    freed.returned.push_back({object->id, *object->owner, 1 + object->registered_again});
     object->registered = false;
+    object->registered_again = 0;
   }
   if (object->extras) {
     for (Object* inner : object->extras->contained) {
@@ -186,11 +187,11 @@ void ObjectTable::AddBorrower(const ObjectId& id, const WorkerAddress& borrower,
 }
 
 void ObjectTable::RemoveBorrower(const ObjectId& id, const WorkerAddress& borrower,
-                                 FreedEffects& freed) {
+                                 FreedEffects& freed, uint32_t count) {
   Object* object = Find(id);
   if (object == nullptr || object->owner != nullptr) return;
   auto& borrowers = object->Extras().borrowers;
-  if (--borrowers[borrower] == 0) borrowers.erase(borrower);
+  if ((borrowers[borrower] -= count) == 0) borrowers.erase(borrower);
   if (object->refs == 0) MaybeFree(object, freed);
 }
 

@@ -49,7 +49,7 @@ struct ObjectExtras {
   std::vector<Task*> dependents;  // Tasks that wait for it as an argument.
   // Channels of borrowers that asked for it; each is answered once.
   std::set<uint64_t> remote_waiters;
-  std::map<WorkerAddress, int, bool (*)(const WorkerAddress&, const WorkerAddress&)> borrowers{
+  std::map<WorkerAddress, int64_t, bool (*)(const WorkerAddress&, const WorkerAddress&)> borrowers{
       [](const WorkerAddress& a, const WorkerAddress& b) { return a.worker < b.worker; }};
   std::vector<Object*> contained;  // Referred to by its value.
 };
@@ -62,7 +62,11 @@ struct Object {
   ObjectState state = ObjectState::Pending;
   bool task_pending = false;  // A task of ours will fill it.
   bool registered = false;    // Borrowed, and the owner counts us.
-  bool asked = false;         // Borrowed, and GetObject is under way.
+  // How often more: each who hands us a reference says so to the owner. All are taken
+  // back at once, with the last reference: one that overtook the Add that it is for
+  // would take back an earlier one, and the object with it.
+  uint32_t registered_again = 0;
+  bool asked = false;  // Borrowed, and GetObject is under way.
   bool in_table = false;
   bool lineage_evicted = false;  // Its task was forgotten to make room.
   uint32_t attempt = 0;          // InStore: grows when its copies are others than before.
@@ -100,8 +104,13 @@ struct FreedEffects {
     std::vector<NodeId> nodes;
   };
   std::vector<StoreCopy> store_copies;  // Owned: delete them.
-  std::vector<OwnedRef> returned;       // Borrowed: tell the owner.
-  std::vector<Task*> unneeded;          // Kept tasks whose stored returns are all freed.
+  struct Returned {
+    ObjectId object;
+    WorkerAddress owner;
+    uint32_t count;  // How often the owner was told of us.
+  };
+  std::vector<Returned> returned;  // Borrowed: tell the owner.
+  std::vector<Task*> unneeded;     // Kept tasks whose stored returns are all freed.
 
   bool empty() const { return store_copies.empty() && returned.empty() && unneeded.empty(); }
 };
@@ -145,7 +154,8 @@ class ObjectTable {
 
   // Frees it if the RemoveBorrower that it belongs to came first.
   void AddBorrower(const ObjectId& id, const WorkerAddress& borrower, FreedEffects& freed);
-  void RemoveBorrower(const ObjectId& id, const WorkerAddress& borrower, FreedEffects& freed);
+  void RemoveBorrower(const ObjectId& id, const WorkerAddress& borrower, FreedEffects& freed,
+                      uint32_t count = 1);
   void BorrowerGone(const WorkerId& borrower, FreedEffects& freed);
   // Borrowed, still pending objects of a dead owner.
   std::vector<Object*> PendingOf(const WorkerId& owner) const;

@@ -155,6 +155,15 @@ TEST_F(ObjectTableTest, ARegisteredBorrowIsReturned) {
   EXPECT_EQ(table.borrowed_count(), 0u);
 }
 
+TEST_F(ObjectTableTest, ABorrowIsReturnedAsOftenAsTheOwnerWasToldOfIt) {
+  Object* object = Borrowed(other);
+  object->registered = true;
+  object->registered_again = 2;
+  Drop(object);
+  ASSERT_EQ(freed.returned.size(), 1u);
+  EXPECT_EQ(freed.returned[0].count, 3u);
+}
+
 TEST_F(ObjectTableTest, ABorrowTheOwnerWasNotToldOfIsDroppedInSilence) {
   Object* object = Borrowed(other);
   Drop(object);
@@ -197,6 +206,17 @@ TEST_F(ObjectTableTest, ABorrowerThatIsCountedTwiceReturnsTwice) {
   table.RemoveBorrower(id, other, freed);
   EXPECT_EQ(table.size(), 1u);
   table.RemoveBorrower(id, other, freed);
+  EXPECT_EQ(table.size(), 0u);
+}
+
+TEST_F(ObjectTableTest, ARemovalOfSeveralMayOvertakeTheLastOfThem) {
+  Object* object = Published();
+  const ObjectId id = object->id;
+  table.AddBorrower(id, other, freed);
+  Drop(object);
+  table.RemoveBorrower(id, other, freed, 2);
+  EXPECT_EQ(table.size(), 1u) << "an Add is still on its way";
+  table.AddBorrower(id, other, freed);
   EXPECT_EQ(table.size(), 0u);
 }
 
