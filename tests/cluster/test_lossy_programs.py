@@ -19,7 +19,7 @@ from skyray import _core
 from skyray.cluster_utils import Cluster
 
 STEPS = 120
-NODE = {"num_cpus": 3, "resources": {"second": 1}}
+NODE: dict[str, Any] = {"num_cpus": 3, "resources": {"second": 1}}
 
 
 @pytest.fixture(name="cluster")

@@ -256,3 +256,31 @@ def test_a_reference_that_comes_again_and_again() -> None:
         got = [skyray.get(answer) for answer in again]
         del refs, again
         assert [skyray.get(ref) for (ref,) in got] == [i] * 3
+
+
+def test_a_worker_that_owns_what_others_hold_is_not_ended_as_idle() -> None:
+    @skyray.remote
+    class Barrier:
+        async def meet(self, size: int) -> None:
+            self.come = getattr(self, "come", 0) + 1
+            while self.come < size:
+                await asyncio.sleep(0)
+
+    @skyray.remote(num_cpus=0)
+    def together(barrier: Any, keep: bool) -> tuple[int, Any]:
+        skyray.get(barrier.meet.remote(16))
+        return os.getpid(), skyray.put(os.getpid()) if keep else None
+
+    barrier = Barrier.options(max_concurrency=16).remote()
+    found = skyray.get([together.remote(barrier, i % 2 == 0) for i in range(16)])
+    # More than idle workers may be: those that own nothing end.
+    plain = [pid for pid, ref in found if ref is None]
+    assert len({pid for pid, _ in found}) == 16
+    until(lambda: sum(not alive(pid) for pid in plain) >= 4, "idle workers end")
+    for pid, ref in found:
+        if ref is not None:
+            assert skyray.get(ref) == pid
+
+
+def alive(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")

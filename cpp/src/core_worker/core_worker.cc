@@ -227,6 +227,7 @@ void CoreWorker::OnRayletMessage(const fbr::Message& message, FrameView& frame) 
     case fbr::Body::StartActor:
       return OnStartActor(*message.body_as_StartActor());
     case fbr::Body::Exit:
+      if (message.body_as_Exit()->if_unneeded() && OwnsObjects()) return SendStillNeeded();
       exit_requested_ = true;
       return WakeIdle(kAnyGroup);
     case fbr::Body::Accepted:
@@ -343,6 +344,16 @@ void CoreWorker::OnRayletLost() {
   if (options_.on_notice) {
     gateway_.Defer([this, text = raylet_lost_] { options_.on_notice(text, true); });
   }
+}
+
+void CoreWorker::SendStillNeeded() {
+  SendRaylet(
+      nullptr,
+      [](Builder& builder, fbr::Body& type) {
+        type = fbr::Body::StillNeeded;
+        return fbr::CreateStillNeeded(builder).Union();
+      },
+      nullptr);
 }
 
 int64_t CoreWorker::OnTimer(int64_t now_ns) {

@@ -353,6 +353,9 @@ class CoreWorker : private GatewayHandler {
   void OnRayletMessage(const fb::raylet::Message& message, FrameView& frame);
   void OnRayletReply(const fb::raylet::Message& message, FrameView& frame);
   void OnRayletLost();
+  // What it owns would be gone with it.
+  bool OwnsObjects() const { return objects_.size() > objects_.borrowed_count(); }
+  void SendStillNeeded();
 
   void Apply(ReadyEffects& ready);
   void Apply(FreedEffects& freed);

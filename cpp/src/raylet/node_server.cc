@@ -435,6 +435,9 @@ bool NodeServer::DispatchWork(ConnectionId connection, Client& client,
     case wire::Body::ActorStarted:
       OnActorStarted(client, *message.body_as_ActorStarted());
       return true;
+    case wire::Body::StillNeeded:
+      StillNeeded(client.worker);
+      return true;
     case wire::Body::Exiting:
       pool_.MarkEnding(client.worker, true,
                        ToValidUtf8(TextOf(message.body_as_Exiting()->reason())));
@@ -516,7 +519,7 @@ void NodeServer::Tick() {
   for (const WorkerId& worker : pool_.Surplus(now)) {
     const bool idle = pool_.Find(worker)->state == PoolWorker::State::Idle;
     const std::string why = idle ? "it was idle" : "it did not register within 60 s of its start";
-    EndWorker(worker, idle, why, idle ? HowToEnd::Ask : HowToEnd::AtOnce);
+    EndWorker(worker, idle, why, idle ? HowToEnd::IfUnneeded : HowToEnd::AtOnce);
   }
   if (!zygote_.up()) StartZygote();
   CheckMemory(now);

@@ -166,8 +166,10 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void OnZygoteDown(const std::string& why, bool was_ready) override;
   void StartZygote();
   void ForkWorkers();
-  enum class HowToEnd { AtOnce, Ask };  // Ask: Exit, and SIGKILL after a while.
+  // Ask: Exit, and SIGKILL after a while. IfUnneeded: the worker may answer StillNeeded.
+  enum class HowToEnd { AtOnce, Ask, IfUnneeded };
   void EndWorker(const WorkerId& worker, bool expected, const std::string& reason, HowToEnd how);
+  void StillNeeded(const WorkerId& worker);
   void WorkerGone(const PoolWorker& worker, int status);
   void GiveUpHopeless(const PoolKey& key, const std::string& why);
   void KillDue(TimePoint now);

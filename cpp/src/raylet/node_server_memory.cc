@@ -52,8 +52,9 @@ bool NodeServer::EndIdleHoarders() {
   for (const WorkerId& id : pool_.All()) {
     const PoolWorker& worker = *pool_.Find(id);
     if (worker.ending || worker.state != PoolWorker::State::Idle) continue;
+    if (Now() < worker.keep_until) continue;  // It has just said that it is needed.
     if (memory_.BytesOf(worker.pid) <= kIdleBytesMax) continue;
-    EndWorker(id, true, "it was idle and memory is short", HowToEnd::AtOnce);
+    EndWorker(id, true, "it was idle and memory is short", HowToEnd::IfUnneeded);
     ended = true;
   }
   return ended;

@@ -107,7 +107,9 @@ void NodeServer::EndWorker(const WorkerId& id, bool expected, const std::string&
                            HowToEnd how) {
   const PoolWorker* worker = pool_.Find(id);
   if (worker == nullptr) return;
-  pool_.MarkEnding(id, expected, reason);
+  const bool ask = how == HowToEnd::IfUnneeded;
+  if (ask && !pool_.MarkAsked(id, reason)) return;
+  if (!ask) pool_.MarkEnding(id, expected, reason);
   const ConnectionId connection = ConnectionOf(id);
   if (how == HowToEnd::AtOnce || connection == 0) {
     zygote_.Kill(worker->pid);  // One without a pid is killed when it has one.
@@ -115,9 +117,17 @@ void NodeServer::EndWorker(const WorkerId& id, bool expected, const std::string&
   }
   Builder builder;
   const auto text = builder.CreateString(reason);
-  Send(connection, 0, builder, wire::CreateExit(builder, text));
+  Send(connection, 0, builder, wire::CreateExit(builder, text, ask));
   kills_.emplace(Now() + kExitGrace, id);
   WakeAt(kills_.begin()->first);
+}
+
+void NodeServer::StillNeeded(const WorkerId& id) {
+  if (!pool_.StillNeeded(id, Now())) return;
+  std::erase_if(kills_, [&id](const auto& kill) { return kill.second == id; });
+  const PoolWorker* worker = pool_.Find(id);
+  if (worker->state == PoolWorker::State::Leased) Deliver(worker->lease);
+  ScheduleSoon();
 }
 
 void NodeServer::KillDue(TimePoint now) {

@@ -227,13 +227,32 @@ bool WorkerPool::MarkEnding(const WorkerId& worker_id, bool expected, const std:
   if (it == workers_.end()) return false;
   PoolWorker& worker = it->second;
   if (worker.ending) {
-    if (worker.end_reason.empty()) worker.end_reason = reason;
+    if (worker.end_reason.empty() || worker.asked) worker.end_reason = reason;
+    worker.asked = false;
     return false;
   }
   worker.ending = true;
   worker.expected = expected;
   worker.end_reason = reason;
   if (worker.state == State::Idle) NotIdle(worker);
+  return true;
+}
+
+bool WorkerPool::MarkAsked(const WorkerId& worker_id, const std::string& reason) {
+  if (!MarkEnding(worker_id, /*expected=*/true, reason)) return false;
+  workers_.at(worker_id).asked = true;
+  return true;
+}
+
+bool WorkerPool::StillNeeded(const WorkerId& worker_id, TimePoint now) {
+  const auto it = workers_.find(worker_id);
+  if (it == workers_.end() || !it->second.asked || it->second.state != State::Idle) return false;
+  PoolWorker& worker = it->second;
+  worker.ending = worker.asked = worker.expected = false;
+  worker.end_reason.clear();
+  worker.keep_until = now + kIdleWorkerKeep;
+  groups_.try_emplace(worker.key);  // Nobody may have needed that kind meanwhile.
+  MakeIdle(worker, now);
   return true;
 }
 
@@ -252,15 +271,16 @@ std::vector<WorkerId> WorkerPool::Surplus(TimePoint now) const {
     if (worker.ending) continue;
     if (worker.state == State::Starting && now >= worker.since + kRegisterTimeout) {
       surplus.push_back(id);
-    } else if (worker.state == State::Idle) {
+    } else if (worker.state == State::Idle && now >= worker.keep_until) {
       idle.push_back(&worker);
     }
   }
-  if (idle.size() <= cpus_) return surplus;
+  // Those that are kept as they are needed count, too.
+  const size_t excess = std::min(idle_ - std::min(idle_, cpus_), idle.size());
   std::sort(idle.begin(), idle.end(),
             [](const PoolWorker* a, const PoolWorker* b) { return a->since < b->since; });
   size_t crowd = idle_special_ - std::min(idle_special_, idle_special_max());
-  for (size_t i = 0; i < idle.size() - cpus_; ++i) {
+  for (size_t i = 0; i < excess; ++i) {
     const bool crowded = idle[i]->key.special() && crowd > 0;
     if (crowded) --crowd;
     if (crowded || now >= idle[i]->since + kIdleWorkerKeep) surplus.push_back(idle[i]->id);
@@ -279,7 +299,7 @@ std::optional<TimePoint> WorkerPool::NextWake() const {
     if (worker.state == State::Starting) wake_at(worker.since + kRegisterTimeout);
     if (worker.state != State::Idle || idle_ <= cpus_) continue;
     const bool crowded = worker.key.special() && idle_special_ > idle_special_max();
-    wake_at(crowded ? worker.since : worker.since + kIdleWorkerKeep);
+    wake_at(std::max(crowded ? worker.since : worker.since + kIdleWorkerKeep, worker.keep_until));
   }
   return next;
 }

@@ -66,8 +66,10 @@ struct PoolWorker {
   bool blocked = false;  // Leased, and waiting in get.
   bool ending = false;   // Told to exit, or killed.
   bool expected = false;
+  bool asked = false;  // Ending only if it is not needed: it may say that it is.
   std::string end_reason;
-  TimePoint since;  // Of this state.
+  TimePoint since;       // Of this state.
+  TimePoint keep_until;  // It was needed when it was last asked.
 };
 
 class WorkerPool {
@@ -110,6 +112,11 @@ class WorkerPool {
 
   // Nothing is given to it any more. False if unknown or said already.
   bool MarkEnding(const WorkerId& worker, bool expected, const std::string& reason);
+  // The same, but it may answer that it is still needed.
+  bool MarkAsked(const WorkerId& worker, const std::string& reason);
+  // It does: it idles again, or takes a waiting lease. False if it was not asked, or
+  // is to end all the same by now.
+  bool StillNeeded(const WorkerId& worker, TimePoint now);
   bool SetBlocked(const WorkerId& worker, bool blocked);
   // Idle ones that are too many, and starting ones that took too long.
   std::vector<WorkerId> Surplus(TimePoint now) const;

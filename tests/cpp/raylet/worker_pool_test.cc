@@ -120,6 +120,32 @@ TEST_F(WorkerPoolTest, OneThatIsEndingIsGivenNothing) {
   EXPECT_THAT(Forks(), SizeIs(1)) << "the lease still wants one";
 }
 
+TEST_F(WorkerPoolTest, AWorkerThatIsStillNeededIdlesOn) {
+  const WorkerId first = IdleWorker(job);
+  IdleWorker(job);
+  IdleWorker(job);
+  now += seconds(2);
+  EXPECT_THAT(pool.Surplus(now), SizeIs(1));
+  EXPECT_FALSE(pool.StillNeeded(first, now)) << "it was not asked";
+  ASSERT_TRUE(pool.MarkAsked(first, "idle"));
+  EXPECT_TRUE(pool.Find(first)->ending);
+  ASSERT_TRUE(pool.StillNeeded(first, now));
+  EXPECT_FALSE(pool.Find(first)->ending);
+  EXPECT_FALSE(pool.StillNeeded(first, now)) << "said already";
+  EXPECT_TRUE(pool.Recount());
+  now += seconds(5);
+  EXPECT_THAT(pool.Surplus(now), SizeIs(1)) << "asked again, as it is one too many";
+  EXPECT_NE(pool.NextWake(), std::nullopt);
+}
+
+TEST_F(WorkerPoolTest, AWorkerThatIsToEndAllTheSameIsNotNeeded) {
+  const WorkerId worker = IdleWorker(job);
+  ASSERT_TRUE(pool.MarkAsked(worker, "idle"));
+  pool.MarkEnding(worker, true, "its job has ended");
+  EXPECT_FALSE(pool.StillNeeded(worker, now));
+  EXPECT_EQ(pool.Find(worker)->end_reason, "its job has ended");
+}
+
 TEST_F(WorkerPoolTest, IdleWorkersBeyondTheCpusGoAfterASecond) {
   const WorkerId first = IdleWorker(job);
   now += seconds(1);
