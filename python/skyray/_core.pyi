@@ -341,17 +341,19 @@ class MethodOptions(TypedDict, total=False):
     retry_exceptions: bytes  # As TaskOptions'.
 
 class ActorCore:
-    """One actor, seen from this process. Dropping the last one that came from
-    ``create_actor`` (and whose ``shared`` was never called) ends a non-detached
-    actor, after its queued calls."""
+    """One actor, seen from this process. A non-detached actor ends, after its queued calls,
+    when its creator has dropped the last one and nobody keeps what ``share`` gave."""
 
     def actor_id(self) -> bytes: ...
     def method(self, name: str, options: MethodOptions, arity: _Arity) -> ActorMethodCall: ...
     def limit_pending(self, limit: int, /) -> None:
         """Sets max_pending_calls: a call beyond it raises
         ``Hooks.error(PendingCallsLimit)``. Negative: no limit."""
-    def shared(self) -> None:
-        """The handle is being pickled: others may hold the actor from now on."""
+    def share(self) -> Any:
+        """The handle is being pickled: an ObjectRef that is to go with it, for keep().
+        None if handles do not decide on this actor's life."""
+
+    def keep(self, scope: ObjectRef, /) -> None: ...
 
 class ObjectStream:
     """Iterates over the references to what a generator task yields."""

@@ -126,7 +126,8 @@ class ActorHandle:
     """An actor, as its users see it: ``handle.method.remote(...)``.
 
     Can be passed to tasks and other actors. The actor ends when the last handle is
-    gone that this process made and never passed on, unless it is detached.
+    gone, wherever it was, unless it is detached; first it does what is queued. Handles
+    of get_actor() and of the actor itself do not count.
     """
 
     def __init__(self, core: _core.ActorCore, description: dict[str, Any]) -> None:
@@ -174,13 +175,16 @@ class ActorHandle:
         return self._actor_id
 
     def __reduce__(self) -> Any:
-        self._core.shared()
-        return _handle_of, (self._core.actor_id(), self._description)
+        # Whoever has what share() gives keeps the actor alive; its creator counts them.
+        return _handle_of, (self._core.actor_id(), self._description, self._core.share())
 
 
-def _handle_of(actor_id: bytes, description: dict[str, Any]) -> ActorHandle:
+def _handle_of(actor_id: bytes, description: dict[str, Any], scope: Any = None) -> ActorHandle:
     ensure_connected()
-    return ActorHandle(_core.actor_from_id(actor_id), description)
+    core = _core.actor_from_id(actor_id)
+    if scope is not None:
+        core.keep(scope)
+    return ActorHandle(core, description)
 
 
 def find_actor(name: str, namespace: str) -> ActorHandle:

@@ -311,3 +311,77 @@ def test_actor_makes_actors() -> None:
     assert skyray.get(parent.child_value.remote()) == 3
     child = skyray.get(parent.give.remote())
     assert skyray.get(child.increment.remote()) == 4
+
+
+@skyray.remote
+class Keeper:
+    """Holds a handle for somebody."""
+
+    def keep(self, handles: list[Any]) -> None:
+        self.kept = handles
+
+    def call(self) -> int:
+        return int(skyray.get(self.kept[0].increment.remote()))
+
+    def call_and_drop(self) -> Any:
+        (handle,) = self.kept
+        self.kept = []
+        return [handle.increment.remote() for _ in range(100)]
+
+    def drop(self) -> None:
+        self.kept = []
+
+
+def test_a_handle_that_was_passed_on_keeps_its_actor_until_it_is_dropped_there() -> None:
+    counter, keeper = Counter.remote(), Keeper.remote()
+    pid = skyray.get(counter.pid.remote())
+    skyray.get(keeper.keep.remote([counter]))
+    del counter
+    assert skyray.get([keeper.call.remote(), keeper.call.remote()]) == [1, 2]
+    skyray.get(keeper.drop.remote())
+    assert ended(pid)
+
+
+def test_a_handle_passed_to_a_task_only_does_not_outlive_it() -> None:
+    @skyray.remote
+    def use(handle: Any) -> int:
+        return int(skyray.get(handle.increment.remote()))
+
+    counter = Counter.remote()
+    pid = skyray.get(counter.pid.remote())
+    result = use.remote(counter)
+    del counter
+    assert skyray.get(result) == 1
+    assert ended(pid)
+
+
+def test_calls_under_way_elsewhere_are_answered_before_the_end() -> None:
+    counter, keeper = Counter.remote(), Keeper.remote()
+    pid = skyray.get(counter.pid.remote())
+    skyray.get(keeper.keep.remote([counter]))
+    del counter
+    refs = skyray.get(keeper.call_and_drop.remote())
+    assert skyray.get(refs) == list(range(1, 101))
+    assert ended(pid)
+
+
+def test_a_handle_that_comes_back_keeps_its_actor() -> None:
+    @skyray.remote
+    def make() -> Any:
+        return Counter.remote(5)
+
+    @skyray.remote
+    def same(handle: Any) -> Any:
+        return handle
+
+    counter = skyray.get(same.remote(skyray.get(make.remote())))
+    pid = skyray.get(counter.pid.remote())
+    assert skyray.get(counter.increment.remote()) == 6
+    own = Counter.remote()
+    back = skyray.get(same.remote(own))
+    del own
+    assert skyray.get(back.increment.remote()) == 1
+    own_pid = skyray.get(back.pid.remote())
+    del back, counter
+    assert ended(pid)
+    assert ended(own_pid)

@@ -176,11 +176,26 @@ PyObject* ActorCoreId(PyObject* self, PyObject*) {
   return PyBytes_FromStringAndSize(binary.data(), static_cast<Py_ssize_t>(binary.size()));
 }
 
-PyObject* ActorCoreShared(PyObject* self, PyObject*) {
+PyObject* ActorCoreShare(PyObject* self, PyObject*) {
   auto* core = reinterpret_cast<ActorCore*>(self);
   CoreWorker* worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
-  worker->ShareHandle(core->actor);
+  Object* scope = worker->ShareHandle(core->actor);
+  if (scope == nullptr) Py_RETURN_NONE;
+  return NewObjectRef(scope);
+}
+
+PyObject* ActorCoreKeep(PyObject* self, PyObject* scope) {
+  auto* core = reinterpret_cast<ActorCore*>(self);
+  CoreWorker* worker = WorkerOf(core);
+  if (worker == nullptr) return nullptr;
+  if (!IsObjectRef(scope)) {
+    PyErr_Format(PyExc_TypeError, "keep() takes an ObjectRef, got %R", scope);
+    return nullptr;
+  }
+  Object* object = ObjectOf(scope);
+  if (object == nullptr) return nullptr;
+  worker->KeepScope(core->actor, object);
   Py_RETURN_NONE;
 }
 
@@ -364,7 +379,8 @@ PyMethodDef remote_call_methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef actor_core_methods[] = {
     {"actor_id", ActorCoreId, METH_NOARGS, "The 16 bytes of the id."},
-    {"shared", ActorCoreShared, METH_NOARGS, "The handle is being pickled."},
+    {"share", ActorCoreShare, METH_NOARGS, "An ObjectRef to go with the pickled handle, or None."},
+    {"keep", ActorCoreKeep, METH_O, "What share() gave came with this handle."},
     {"limit_pending", ActorCoreLimitPending, METH_O, "Sets max_pending_calls."},
     {"method", ActorCoreMethod, METH_VARARGS, "method(name, options, arity): to be called."},
     {nullptr, nullptr, 0, nullptr}};

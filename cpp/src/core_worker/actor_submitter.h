@@ -60,7 +60,11 @@ struct Actor {
   // Handles in this process; `ours` if they decide on its life.
   int handles = 0;
   bool ours = false;
-  bool shared = false;
+  // Stands for the handles that are passed on: as long as anybody refers to it, one
+  // may be left somewhere. The creator makes it when it passes on the first; others
+  // get it with a handle. `scope_held`: by the handles and calls of this process.
+  Object* scope = nullptr;
+  bool scope_held = false;
   bool ending = false;  // Its last call has been submitted.
   std::unordered_map<std::string, std::unique_ptr<Function>> methods;
   // Its creation: the task whose arguments it reads, and who waits for the answer.

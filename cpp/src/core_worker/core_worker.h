@@ -39,8 +39,8 @@
 #include "core_worker/actor_submitter.h"
 #include "core_worker/call_queue.h"
 #include "core_worker/gateway.h"
-#include "core_worker/handed_back.h"
 #include "core_worker/gateway_store.h"
+#include "core_worker/handed_back.h"
 #include "core_worker/lineage.h"
 #include "core_worker/object_stream.h"
 #include "core_worker/object_table.h"
@@ -232,7 +232,11 @@ class CoreWorker : private GatewayHandler {
                           std::shared_ptr<ObjectStream>* stream = nullptr);
   void AddHandle(Actor* actor);
   void DropHandle(Actor* actor);
-  void ShareHandle(Actor* actor);
+  // The handle is being passed on: an object of ours, with one reference for the
+  // caller, that is to go with it. Null if handles do not decide on this actor's life.
+  Object* ShareHandle(Actor* actor);
+  // What came with a handle.
+  void KeepScope(Actor* actor, Object* scope);
 
   // --- Items of generators (core_worker_streams.cc) ---
   struct NextItemResult {
@@ -443,6 +447,11 @@ class CoreWorker : private GatewayHandler {
   void ActorConnected(Actor* actor);
   void FinishActorDeath(Actor* actor);
   void PumpActor(Lock* lock, Actor* actor);
+  Task* NewActorTask(Actor* actor, Function* method, uint16_t returns, CallArguments& arguments);
+  // No handle is left, here or anywhere.
+  void EndActor(Actor* actor);
+  void LetGoOfScope(Actor* actor);
+  void ScopeEnded(Actor* actor);
 
   Peer* GetPeer(const WorkerAddress& address);
   void PeerConnected(Peer& peer, UniqueFd socket);

@@ -193,10 +193,8 @@ size_t CoreWorker::PendingCalls(Actor* actor) {
   return actor->pending_calls;
 }
 
-Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t returns,
-                                    CallArguments arguments, std::vector<Object*>* more,
-                                    GeneratorKind kind, std::shared_ptr<ObjectStream>* stream) {
-  Lock lock(gateway_.mutex());
+Task* CoreWorker::NewActorTask(Actor* actor, Function* method, uint16_t returns,
+                               CallArguments& arguments) {
   Task* task = NewTask(method, returns, arguments);
   task->actor = actor;
   task->retries_left = method->max_retries;
@@ -204,6 +202,14 @@ Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t ret
   ++actor->pending_calls;
   std::memcpy(task->id.mutable_data() + 8, actor->id.data(), ActorId::kSize);
   MakeReturns(task);
+  return task;
+}
+
+Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t returns,
+                                    CallArguments arguments, std::vector<Object*>* more,
+                                    GeneratorKind kind, std::shared_ptr<ObjectStream>* stream) {
+  Lock lock(gateway_.mutex());
+  Task* task = NewActorTask(actor, method, returns, arguments);
   if (kind != GeneratorKind::None) MakeStream(task, kind, stream);
   Object* first = task->returns.empty() ? nullptr : task->returns.front();
   if (more != nullptr) *more = task->returns;
@@ -334,25 +340,66 @@ void CoreWorker::AddHandle(Actor* actor) {
 }
 
 void CoreWorker::DropHandle(Actor* actor) {
-  {
-    Lock lock(gateway_.mutex());
-    if (--actor->handles > 0 || !actor->ours || actor->shared || actor->ending) return;
-    actor->ending = true;
-    if (actor->state == ActorState::Dead || !raylet_lost_.empty()) return;
-  }
-  // After its queued calls, which come before it in order.
-  CallArguments none;
-  none.payload.assign(sizeof(PayloadHeader), '\0');
-  // Sent again over restarts: nobody is left who could end it later.
-  MethodOptions for_ever;
-  for_ever.max_retries = -1;
-  SubmitActorCall(actor, InternMethod(actor, "__ray_terminate__", for_ever), 0, std::move(none),
-                  nullptr);
+  Lock lock(gateway_.mutex());
+  --actor->handles;
+  LetGoOfScope(actor);
+  gateway_.FlushDirty(lock);
 }
 
-void CoreWorker::ShareHandle(Actor* actor) {
+void CoreWorker::LetGoOfScope(Actor* actor) {
+  if (actor->handles > 0) return;
+  if (actor->ours && actor->scope == nullptr && !actor->ending) return EndActor(actor);
+  // Calls to another's actor that are under way need it as well.
+  if (!actor->scope_held || (!actor->ours && actor->pending_calls > 0)) return;
+  actor->scope_held = false;
+  Object* scope = actor->ours ? actor->scope : std::exchange(actor->scope, nullptr);
+  FreedEffects freed;
+  objects_.Drop(scope, freed);
+  Apply(freed);
+}
+
+void CoreWorker::KeepScope(Actor* actor, Object* scope) {
   Lock lock(gateway_.mutex());
-  actor->shared = true;
+  if (actor->scope_held) return;
+  if (actor->ours && actor->scope != scope) return;  // It is ending.
+  objects_.Hold(scope);
+  actor->scope = scope;
+  actor->scope_held = true;
+}
+
+void CoreWorker::ScopeEnded(Actor* actor) {
+  actor->scope = nullptr;
+  // One that came back may be in use here without having been passed on again.
+  if (actor->handles == 0 && !actor->ending) EndActor(actor);
+}
+
+void CoreWorker::EndActor(Actor* actor) {
+  actor->ending = true;
+  if (actor->state == ActorState::Dead || !raylet_lost_.empty()) return;
+  // After its queued calls, which come before it in order; and sent again over
+  // restarts: nobody is left who could end it later.
+  MethodOptions for_ever;
+  for_ever.max_retries = -1;
+  CallArguments none;
+  none.payload.assign(sizeof(PayloadHeader), '\0');
+  Task* task = NewActorTask(actor, actors_.Method(actor, "__ray_terminate__", for_ever), 0, none);
+  actor->queue.push_back(task);
+  PumpActor(nullptr, actor);
+}
+
+Object* CoreWorker::ShareHandle(Actor* actor) {
+  Lock lock(gateway_.mutex());
+  if (actor->scope == nullptr) {
+    if (!actor->ours || actor->ending) return nullptr;
+    actor->scope = objects_.New(ObjectIdOf(ActorCreationTask(actor->id), 1));
+    actor->scope->Extras().scope = actor->id;
+    actor->scope_held = true;
+    ReadyEffects nobody;
+    objects_.SetValue(actor->scope, MakeErrorValue(ErrorCode::NotFound, "no value: a handle"),
+                      nobody);
+  }
+  objects_.Hold(actor->scope);
+  return actor->scope;
 }
 
 }  // namespace skyray::core_worker

@@ -113,7 +113,9 @@ void CoreWorker::HoldAgain(Object* object) {
 
 void CoreWorker::KeepLineage(Task* task) {
   FreedEffects freed;
-  if (task->counted) --task->actor->pending_calls;
+  if (task->counted && --task->actor->pending_calls == 0 && task->actor->scope_held) {
+    LetGoOfScope(task->actor);
+  }
   --tasks_pending_;
   for (const RefArgument& argument : task->ref_args) {
     objects_.HoldForLineage(argument.object, freed);

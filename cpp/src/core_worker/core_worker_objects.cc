@@ -351,7 +351,11 @@ void CoreWorker::Apply(FreedEffects& freed) {
   for (const auto& [object, owner, count] : freed.returned) {
     TellBorrow(false, {object, owner}, self_, count);
   }
+  const std::vector<ActorId> scopes = std::move(freed.scopes);
   freed = {};
+  for (const ActorId& id : scopes) {
+    if (Actor* actor = actors_.Find(id)) ScopeEnded(actor);
+  }
 }
 
 void CoreWorker::TakeContained(Object* outer, const OwnedRef& ref, const WorkerAddress& from) {

@@ -299,7 +299,9 @@ void CoreWorker::FinishTask(Task* task) {
     objects_.TaskDone(object, freed);
   }
   if (!freed.empty()) Apply(freed);
-  if (task->counted) --task->actor->pending_calls;
+  if (task->counted && --task->actor->pending_calls == 0 && task->actor->scope_held) {
+    LetGoOfScope(task->actor);
+  }
   --tasks_pending_;
   awaiting_arguments_.Remove(task);
   delete task;

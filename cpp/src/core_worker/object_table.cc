@@ -115,6 +115,7 @@ void ObjectTable::Release(Object* object, FreedEffects& freed, std::vector<Objec
     object->registered_again = 0;
   }
   if (object->extras) {
+    if (!object->extras->scope.IsNil()) freed.scopes.push_back(object->extras->scope);
     for (Object* inner : object->extras->contained) {
       if (--inner->refs == 0) candidates.push_back(inner);
     }

@@ -52,6 +52,7 @@ struct ObjectExtras {
   std::map<WorkerAddress, int64_t, bool (*)(const WorkerAddress&, const WorkerAddress&)> borrowers{
       [](const WorkerAddress& a, const WorkerAddress& b) { return a.worker < b.worker; }};
   std::vector<Object*> contained;  // Referred to by its value.
+  ActorId scope;                   // Of which its references are the shared handles.
 };
 
 struct Object {
@@ -111,8 +112,11 @@ struct FreedEffects {
   };
   std::vector<Returned> returned;  // Borrowed: tell the owner.
   std::vector<Task*> unneeded;     // Kept tasks whose stored returns are all freed.
+  std::vector<ActorId> scopes;     // Actors of which no shared handle is left.
 
-  bool empty() const { return store_copies.empty() && returned.empty() && unneeded.empty(); }
+  bool empty() const {
+    return store_copies.empty() && returned.empty() && unneeded.empty() && scopes.empty();
+  }
 };
 
 class ObjectTable {
