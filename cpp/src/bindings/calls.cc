@@ -314,8 +314,9 @@ PyObject* CreateActor(PyObject*, PyObject* args) {
   PyRef core(NewActorCore(created->actor));
   if (!core) return nullptr;
   if (!created->existing_handle) return Py_BuildValue("(NO)", core.Release(), Py_None);
-  return Py_BuildValue("(Ny#)", core.Release(), created->existing_handle->data(),
-                       static_cast<Py_ssize_t>(created->existing_handle->size()));
+  const std::string& handle = *created->existing_handle;
+  return Py_BuildValue("(Ny#)", core.Release(), handle.data(),
+                       static_cast<Py_ssize_t>(handle.size()));
 }
 
 bool ParseActorId(PyObject* args, const char* format, ActorId& id, int* flag) {
@@ -351,8 +352,9 @@ PyObject* GetNamedActor(PyObject*, PyObject* args) {
   if (!found) return RaiseStatus(found.error());
   PyRef core(NewActorCore(found->actor));
   if (!core) return nullptr;
-  return Py_BuildValue("(Ny#)", core.Release(), found->existing_handle->data(),
-                       static_cast<Py_ssize_t>(found->existing_handle->size()));
+  const std::string& handle = *found->existing_handle;
+  return Py_BuildValue("(Ny#)", core.Release(), handle.data(),
+                       static_cast<Py_ssize_t>(handle.size()));
 }
 
 PyObject* KillActor(PyObject*, PyObject* args) {
