@@ -439,7 +439,10 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call) {
       instance = PyRef(PyObject_Call(cls, args.get(), kwargs.get()));
     }
   }
-  if (!instance && PyErr_ExceptionMatches(PyExc_SystemExit)) return false;
+  if (!instance && PyErr_ExceptionMatches(PyExc_SystemExit)) {
+    worker.Abandon(call);
+    return false;
+  }
   if (!instance) {
     const std::string error = TakeTaskError(call.name + ".__init__");
     const ReleaseGil released;

@@ -10,7 +10,6 @@ namespace {
 namespace fbr = fb::raylet;
 using core_worker::Builder;
 using core_worker::CoreWorker;
-using core_worker::ToId;
 using core_worker::ToString;
 
 PyObject* BytesOf(std::string_view bytes) {

@@ -199,6 +199,12 @@ void CoreWorker::OnFrame(Channel& channel, FrameView& frame) {
   if (channel.kind == ChannelKind::Outbound && frame.kind == kYieldFrame) {
     return OnYield(channel, frame.body);
   }
+  // Behind a struct of the hot path a FlatBuffer may begin anywhere.
+  std::vector<uint8_t> aligned;
+  if (reinterpret_cast<uintptr_t>(frame.body.data()) % alignof(uint64_t) != 0) {
+    aligned.assign(frame.body.begin(), frame.body.end());
+    frame.body = aligned;
+  }
   flatbuffers::Verifier verifier(frame.body.data(), frame.body.size());
   if (channel.kind == ChannelKind::Raylet && frame.kind == ipc::kFlatBuffer &&
       verifier.VerifyBuffer<fbr::Message>(nullptr)) {

@@ -98,13 +98,14 @@ void CoreWorker::Watch(int descriptor) {
 
 void CoreWorker::OnStartActor(const fbr::StartActor& start) {
   const fbr::ActorSpec& spec = *start.spec();
-  const auto* bytes = spec.creation_task();
-  flatbuffers::Verifier verifier(bytes->data(), bytes->size());
+  // Copied: inside another message it may begin anywhere.
+  const std::vector<uint8_t> bytes(spec.creation_task()->begin(), spec.creation_task()->end());
+  flatbuffers::Verifier verifier(bytes.data(), bytes.size());
   if (!verifier.VerifyBuffer<fbw::ActorCreation>(nullptr)) {
     SKYRAY_LOG(Error) << "the raylet sent an actor whose creation task makes no sense";
     return;
   }
-  const auto* creation = flatbuffers::GetRoot<fbw::ActorCreation>(bytes->data());
+  const auto* creation = flatbuffers::GetRoot<fbw::ActorCreation>(bytes.data());
   auto call = std::make_unique<IncomingCall>();
   call->actor_id = ToId<ActorId>(spec.actor_id());
   call->name = ToString(spec.class_name());

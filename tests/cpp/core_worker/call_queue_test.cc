@@ -155,9 +155,11 @@ TEST_F(CallQueueTest, AFullGroupHoldsUpNoOther) {
   EXPECT_EQ(other->name, "io 1");
   EXPECT_FALSE(queue.CanStart());
   queue.Finished(*running);
-  EXPECT_EQ(queue.Pop()->name, "default 2");
+  auto third = queue.Pop();
+  EXPECT_EQ(third->name, "default 2");
   queue.Finished(*other);
-  EXPECT_EQ(queue.PopFrom(1)->name, "io 2");
+  auto fourth = queue.PopFrom(1);
+  EXPECT_EQ(fourth->name, "io 2");
 }
 
 TEST_F(CallQueueTest, GroupsWithRoomStartInTheOrderOfArrival) {

@@ -133,7 +133,7 @@ TEST_F(CoreWorkerActorsTest, TheEndWaitsForWhatRunsAndIsQueued) {
   EXPECT_EQ(Take(results[0]), "first");
   EXPECT_EQ(Take(results[2]), "third");
   EXPECT_EQ(Take(results[3]), "io");
-  driver->Drop(results[1]);
+  EXPECT_EQ(Take(results[1]), "second");
 }
 
 TEST_F(CoreWorkerActorsTest, AnEndAtOnceStartsNothingMore) {
@@ -147,8 +147,11 @@ TEST_F(CoreWorkerActorsTest, AnEndAtOnceStartsNothingMore) {
   EXPECT_EQ(worker->NextCall(), nullptr);
   EXPECT_EQ(raylet.Await(Body::Exiting)->body_as_Exiting()->reason()->str(),
             "exit_actor() was called");
-  driver->Drop(running);
-  driver->Drop(queued);
+  call.reset();  // It keeps the caller's socket open.
+  worker.reset();
+  TellUpdate(actor, fbr::ActorState::Dead, {}, SIGKILL);
+  EXPECT_THAT(Take(running), StartsWith("ActorDied: "));
+  EXPECT_THAT(Take(queued), StartsWith("ActorDied: "));
 }
 
 TEST_F(CoreWorkerActorsTest, ACallForAGroupThatIsNotThereIsRefused) {
@@ -157,8 +160,8 @@ TEST_F(CoreWorkerActorsTest, ACallForAGroupThatIsNotThereIsRefused) {
   Object* result = driver->SubmitActorCall(actor, method, 1, Arguments(), nullptr);
   Call call = Next(*worker);
   EXPECT_NE(call->refused.find("no concurrency group 'nowhere'"), std::string::npos);
-  Reply(*worker, *call, "");
-  driver->Drop(result);
+  Reply(*worker, *call, "refused");
+  EXPECT_EQ(Take(result), "refused");
 }
 
 TEST_F(CoreWorkerActorsTest, AnArgumentThatIsNotReadyHoldsTheCallsBehindIt) {

@@ -59,8 +59,9 @@ class CoreWorkerExplainTest : public CoreWorkerTest {
 
   std::unique_ptr<CoreWorker> worker = NewWorker();
 
- private:
   std::atomic<bool> interrupted_ = false;
+
+ private:
   std::promise<std::string> said_;
   std::thread waiting_;
 };
@@ -73,6 +74,8 @@ TEST_F(CoreWorkerExplainTest, TheRayletSaysWhyThereIsNoWorker) {
                             HasSubstr("of f, which waits for a worker: the moon is full")));
   Grant(*worker);
   RunOne(*worker, "1");
+  JoinWait();
+  EXPECT_EQ(Take(object), "1");
 }
 
 TEST_F(CoreWorkerExplainTest, AnArgumentThatIsLackingIsExplainedInTurn) {
@@ -87,6 +90,9 @@ TEST_F(CoreWorkerExplainTest, AnArgumentThatIsLackingIsExplainedInTurn) {
   Grant(*worker);
   RunOne(*worker, "1");
   RunOne(*worker, "2");
+  JoinWait();
+  EXPECT_EQ(Take(first), "1");
+  EXPECT_EQ(Take(second), "2");
 }
 
 TEST_F(CoreWorkerExplainTest, ARunningTaskNeedsNoAnswerOfTheRaylets) {
@@ -97,6 +103,8 @@ TEST_F(CoreWorkerExplainTest, ARunningTaskNeedsNoAnswerOfTheRaylets) {
   EXPECT_THAT(Said(), AllOf(HasSubstr("of f, which runs on the worker pid 4711, busy for 0 s"),
                             Not(HasSubstr("others"))));
   Reply(*worker, *call, "done");
+  JoinWait();
+  EXPECT_EQ(Take(object), "done");
 }
 
 TEST_F(CoreWorkerExplainTest, AWorkerSpeaksOfWhatItLacksAndSeldom) {
@@ -114,6 +122,8 @@ TEST_F(CoreWorkerExplainTest, AWorkerSpeaksOfWhatItLacksAndSeldom) {
   RunOne(*worker, "2");
   JoinWait();
   EXPECT_EQ(raylet.Count(Body::ExplainLease), 0u) << "said once, it is silent for a minute";
+  EXPECT_EQ(Take(object), "1");
+  EXPECT_EQ(Take(next), "2");
 }
 
 TEST_F(CoreWorkerExplainTest, AnInterruptEndsTheWaitForTheExplanationToo) {
@@ -121,6 +131,10 @@ TEST_F(CoreWorkerExplainTest, AnInterruptEndsTheWaitForTheExplanationToo) {
   WaitFor(object, WaitResult::Interrupted);
   raylet.Await(Body::ExplainLease);
   Interrupt();
+  interrupted_ = false;
+  Grant(*worker);
+  RunOne(*worker, "1");
+  EXPECT_EQ(Take(object), "1");
 }
 
 TEST_F(CoreWorkerExplainTest, AWaitWithAnEarlierDeadlineIsNotExplained) {
@@ -128,6 +142,9 @@ TEST_F(CoreWorkerExplainTest, AWaitWithAnEarlierDeadlineIsNotExplained) {
   EXPECT_EQ(driver->WaitReady({&object, 1}, 1, NowNs() - 1), WaitResult::TimedOut);
   AwaitThatTheDriverKnows();
   EXPECT_EQ(raylet.Count(Body::ExplainLease), 0u);
+  Grant(*worker);
+  RunOne(*worker, "1");
+  EXPECT_EQ(Take(object), "1");
 }
 
 }  // namespace

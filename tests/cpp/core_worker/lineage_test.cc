@@ -24,7 +24,9 @@ class LineageTest : public ::testing::Test {
     }
   }
   Object* New(size_t index = 1) {
-    return table.New(ObjectIdOf(TaskId::FromRandom(), static_cast<uint32_t>(index)));
+    Object* object = table.New(ObjectIdOf(TaskId::FromRandom(), static_cast<uint32_t>(index)));
+    table.Publish(object);  // The table frees what is left of those at its end.
+    return object;
   }
   Object* InStore() {
     Object* object = New();
