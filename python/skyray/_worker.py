@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, TextIO
 
 from . import _core
 from ._error_codes import error_for
@@ -195,7 +195,7 @@ class Code:
             raise ValueError(
                 f"{what} {name} is too large ({size >> 20} MiB > {CODE_MAX_BYTES >> 20} MiB). {why}"
             )
-        print(f"skyray: {what} {name} is very large ({size >> 20} MiB). {why}", file=sys.stderr)
+        _say(f"skyray: {what} {name} is very large ({size >> 20} MiB). {why}", sys.stderr)
 
 
 class Hooks:
@@ -246,10 +246,16 @@ class Hooks:
         label = f"({name or 'worker'} pid={pid}{elsewhere})"
         if stream.isatty():
             label = f"\x1b[36m{label}\x1b[0m"
-        print("\n".join(f"{label} {line}" for line in lines), file=stream, flush=True)
+        _say("\n".join(f"{label} {line}" for line in lines), stream)
 
     def on_notice(self, text: str, is_error: bool) -> None:
-        print(f"skyray: {text}", file=sys.stderr, flush=True)
+        _say(f"skyray: {text}", sys.stderr)
+
+
+def _say(lines: str, stream: TextIO) -> None:
+    """As print() does, but with its line's end: several threads may have something to say."""
+    stream.write(f"{lines}\n")
+    stream.flush()
 
 
 def _forget_in_child() -> None:

@@ -218,7 +218,6 @@ def test_an_actor_makes_again_what_its_own_calls_lack(doomed: Doomed, log: str) 
     assert skyray.get(order, timeout=60) == list(range(9))
 
 
-@pytest.mark.skip(reason="a get after the loss of a node hangs at times: not found yet why")
 def test_an_argument_that_was_put_on_the_lost_node(doomed: Doomed, log: str) -> None:
     @skyray.remote(resources={"doomed": 1})
     def nested(log: str) -> Any:
@@ -233,7 +232,6 @@ def test_an_argument_that_was_put_on_the_lost_node(doomed: Doomed, log: str) -> 
         skyray.get(ref, timeout=60)
 
 
-@pytest.mark.skip(reason="a get after the loss of a node hangs at times: not found yet why")
 def test_a_dependency_that_was_put_and_freed(doomed: Doomed, log: str) -> None:
     ref = more.remote(skyray.put(np.ones(BYTES)))
     skyray.wait([ref], timeout=60)

@@ -129,7 +129,6 @@ def test_a_worker_leaves_after_max_calls() -> None:
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 2]
 
 
-@pytest.mark.skip(reason="a worker's leaving by max_calls is a crash to the caller at times: open")
 def test_leaving_costs_no_retry() -> None:
     @skyray.remote(max_calls=1, max_retries=0)
     def where(number: Any) -> tuple[int, Any]:

@@ -64,7 +64,6 @@ def wait_long(refs: list[Any]) -> None:
         skyray.get(refs, timeout=_LONG_S)
 
 
-@pytest.mark.skip(reason="one of eight waits says nothing at times: open")
 def test_each_state_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     fifos = [str(tmp_path / name) for name in ("task", "actor")]
     for path in fifos:

@@ -65,12 +65,9 @@ PyObject* Answer(PyObject* self, CoreWorker& worker, PyRef result) {
 // True: it was the request to end, and has been dealt with.
 bool Terminate(CoreWorker& worker, IncomingCall& call) {
   if (call.method != "__ray_terminate__") return false;
-  // Who asked for a result learns of the end from the actor's death.
-  if (call.call.header.returns == 0) {
-    worker.Reply(call, 0, {});
-  } else {
-    worker.Abandon(call);
-  }
+  // Its answer is the actor's death: if that is another one, with which the actor is
+  // to start anew, the caller has to ask again.
+  worker.Abandon(call);
   worker.RequestExit("all its handles went out of scope, or it was told to terminate",
                      /*after_queued=*/true);
   return true;

@@ -42,7 +42,7 @@ Function* ActorSubmitter::Method(Actor* actor, const std::string& method,
 }
 
 Task* ActorSubmitter::NextSendable(Actor* actor) {
-  if (!actor->channel || actor->state != ActorState::Alive) return nullptr;
+  if (!actor->channel || actor->state != ActorState::Alive || actor->killed) return nullptr;
   if (actor->queue.empty()) return nullptr;
   auto next = actor->queue.begin();
   if ((*next)->unresolved > 0) {

@@ -66,6 +66,7 @@ struct Actor {
   Object* scope = nullptr;
   bool scope_held = false;
   bool ending = false;  // Its last call has been submitted.
+  bool killed = false;  // For good, from here: its death is on its way, calls wait for it.
   std::unordered_map<std::string, std::unique_ptr<Function>> methods;
   // Its creation: the task whose arguments it reads, and who waits for the answer.
   Task* creation_task = nullptr;
@@ -75,7 +76,8 @@ struct Actor {
 
   // True if a call may go out now without overtaking another.
   bool CanSend(const Task& task) const {
-    return channel && state == ActorState::Alive && queue.empty() && task.unresolved == 0;
+    return channel && state == ActorState::Alive && !killed && queue.empty() &&
+           task.unresolved == 0;
   }
   bool WantsConnection() const {
     return state == ActorState::Alive && !channel && !connecting && lost.empty() && !unreachable;

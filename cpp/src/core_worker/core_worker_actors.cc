@@ -179,7 +179,11 @@ Status CoreWorker::KillActor(const ActorId& id, bool no_restart) {
   if (!reply) return reply.error();
   const auto* ack = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_Ack();
   if (ack == nullptr) return Status(ErrorCode::Internal, "no Ack to KillActor");
-  return ack->error() == ErrorCode::Ok ? Status() : Status(ack->error(), ToString(ack->message()));
+  if (ack->error() != ErrorCode::Ok) return Status(ack->error(), ToString(ack->message()));
+  // A call made after this one must not be quicker than the signal.
+  const Lock lock(gateway_.mutex());
+  if (Actor* actor = no_restart ? actors_.Find(id) : nullptr) actor->killed = true;
+  return Status();
 }
 
 Function* CoreWorker::InternMethod(Actor* actor, const std::string& method,

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <flatbuffers/flatbuffers.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <deque>
@@ -89,23 +91,30 @@ static bool Deliver(const std::shared_ptr<S>& state) {
   return state->open;
 }
 
+// Adds what has arrived, a buffer full at most, to the input; its bytes. False once closed.
+template <class S>
+static bool Receive(const std::shared_ptr<S>& state, size_t& bytes) {
+  // By way of the stack: a connection that waits keeps no buffer, however many there are.
+  uint8_t buffer[kReadBytes];
+  const ssize_t got = ReceiveWithFds(state->socket.native_handle(), buffer, sizeof buffer,
+                                     state->input.fds(), MSG_DONTWAIT);
+  const int error = errno;
+  bytes = got > 0 ? static_cast<size_t>(got) : 0;
+  if (bytes > 0) state->input.Append({buffer, bytes});
+  if (got == 0) Shut(state, Status(ErrorCode::Disconnected, "the peer closed"));
+  if (got < 0 && error != EAGAIN && error != EINTR) {
+    Shut(state,
+         Status(ErrorCode::Disconnected, ErrnoStatus("reading from the peer", error).message()));
+  }
+  if (!state->open) return false;
+  if (Status status = state->input.CheckFds(); !status.ok()) Shut(state, status);
+  return state->open;
+}
+
 template <class S>
 static void ReadSome(const std::shared_ptr<S>& state) {
-  if (!state->open) return;
-  if (!state->input.HasNext()) {
-    // By way of the stack: a connection that waits keeps no buffer, however many there are.
-    uint8_t buffer[kReadBytes];
-    const ssize_t got = ReceiveWithFds(state->socket.native_handle(), buffer, sizeof buffer,
-                                       state->input.fds(), MSG_DONTWAIT);
-    const int error = errno;
-    if (got > 0) state->input.Append({buffer, static_cast<size_t>(got)});
-    if (got == 0) return Shut(state, Status(ErrorCode::Disconnected, "the peer closed"));
-    if (got < 0 && error != EAGAIN && error != EINTR) {
-      return Shut(state, Status(ErrorCode::Disconnected,
-                                ErrnoStatus("reading from the peer", error).message()));
-    }
-    if (Status status = state->input.CheckFds(); !status.ok()) return Shut(state, status);
-  }
+  size_t bytes = 0;
+  if (!state->open || (!state->input.HasNext() && !Receive(state, bytes))) return;
   if (Deliver(state)) WaitToRead(state);
 }
 
@@ -185,6 +194,19 @@ Connection::Connection(asio::io_context& loop, UniqueFd socket, ConnectionHandle
 Connection::~Connection() { Close(); }
 
 void Connection::Start() { WaitToRead(state_); }
+
+void Connection::DeliverArrived() {
+  const auto state = state_;  // Outlives a handler that destroys this.
+  int arrived = 0;
+  if (!state->open || ioctl(state->socket.native_handle(), FIONREAD, &arrived) != 0) return;
+  size_t left = static_cast<size_t>(arrived);
+  while (state->open && !IsBehind(*state) && (left > 0 || state->input.HasNext())) {
+    size_t bytes = 0;
+    if (!state->input.HasNext() && (!Receive(state, bytes) || bytes == 0)) return;
+    left -= std::min(left, bytes);
+    if (!Deliver(state)) return;
+  }
+}
 
 void Connection::SetFrameBytesMax(uint32_t bytes) { state_->input.SetFrameBytesMax(bytes); }
 

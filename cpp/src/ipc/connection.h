@@ -42,6 +42,9 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   void Start();
+  // Hands out at once, from inside this call, what has arrived by now: of a peer that
+  // is known to have ended, this is all it said.
+  void DeliverArrived();
   // The cap on what the peer may send; kHelloBytesMax until raised.
   void SetFrameBytesMax(uint32_t bytes);
   void Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds = {});

@@ -73,6 +73,10 @@ void NodeServer::OnForkFailed(const WorkerId& worker, const std::string& message
 }
 
 void NodeServer::OnWorkerExited(int pid, int status) {
+  // The news may overtake its last words, which may say that it meant to leave.
+  if (const PoolWorker* ended = pool_.FindByPid(pid)) {
+    if (ipc::Connection* words = server_.Find(ConnectionOf(ended->id))) words->DeliverArrived();
+  }
   const auto worker = pool_.OnExited(pid);
   if (!worker) return;
   WorkerGone(*worker, status);

@@ -177,13 +177,17 @@ void WorkerPool::DropUnused() {
   std::erase_if(groups_, [](const auto& entry) { return entry.second.unused(); });
 }
 
-std::optional<PoolWorker> WorkerPool::OnExited(int pid) {
+const PoolWorker* WorkerPool::FindByPid(int pid) const {
   const auto it = std::find_if(workers_.begin(), workers_.end(),
                                [pid](const auto& entry) { return entry.second.pid == pid; });
-  if (pid == 0 || it == workers_.end()) return std::nullopt;
-  PoolWorker worker = std::move(it->second);
+  return pid == 0 || it == workers_.end() ? nullptr : &it->second;
+}
+
+std::optional<PoolWorker> WorkerPool::OnExited(int pid) {
+  const PoolWorker* found = FindByPid(pid);
+  if (found == nullptr) return std::nullopt;
+  PoolWorker worker = std::move(workers_.extract(found->id).mapped());
   Forget(worker);
-  workers_.erase(it);
   if (worker.state == State::Starting && !worker.expected) ++groups_.at(worker.key).failed_starts;
   DropIfUnused(worker.key);
   return worker;
@@ -227,6 +231,8 @@ bool WorkerPool::MarkEnding(const WorkerId& worker_id, bool expected, const std:
   if (it == workers_.end()) return false;
   PoolWorker& worker = it->second;
   if (worker.ending) {
+    // Without a reason it was only lost sight of: what is said of its end since counts.
+    if (worker.end_reason.empty()) worker.expected = expected;
     if (worker.end_reason.empty() || worker.asked) worker.end_reason = reason;
     worker.asked = false;
     return false;

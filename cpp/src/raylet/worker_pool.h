@@ -125,6 +125,7 @@ class WorkerPool {
 
   const PoolWorker* Find(const WorkerId& worker) const;
   const PoolWorker* FindByLease(const LeaseId& lease) const;
+  const PoolWorker* FindByPid(int pid) const;
   std::vector<WorkerId> WorkersOf(const JobId& job) const;
   std::vector<WorkerId> All() const;
   std::vector<JobId> Jobs() const;

@@ -360,6 +360,26 @@ TEST_F(CoreWorkerActorsTest, ATakenNameIsSaidAtCreation) {
   EXPECT_EQ(created.error().message(), "the name is taken");
 }
 
+TEST_F(CoreWorkerActorsTest, ACallMadeAfterAKillIsNotQuickerThanIt) {
+  Actor* actor = CreateAlive();
+  Object* before = CallActor(actor, "before");
+  Call running = Next(*worker);
+  std::thread raylets_part([&] {
+    const auto asked = raylet.Await(Body::KillActor);
+    raylet.Send(asked.from, asked->request_id(), Body::Ack,
+                [](Builder& builder) { return fbr::CreateAck(builder).Union(); });
+  });
+  ASSERT_TRUE(driver->KillActor(actor->id, /*no_restart=*/true).ok());
+  raylets_part.join();
+  Object* after = CallActor(actor, "after");
+  Reply(*worker, *running, "done");
+  running.reset();
+  EXPECT_EQ(Take(before), "done");
+  TellUpdate(actor, fbr::ActorState::Dead, {}, SIGKILL);
+  worker.reset();
+  EXPECT_THAT(Take(after), StartsWith("ActorDied: "));
+}
+
 TEST_F(CoreWorkerActorsTest, WithoutTheRayletAnActorIsDead) {
   Actor* before = Create();
   Object* queued = CallActor(before);

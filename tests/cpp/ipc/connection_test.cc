@@ -62,6 +62,34 @@ TEST_F(ConnectionTest, FramesArriveInOrderHoweverTheyAreCut) {
   }
 }
 
+TEST_F(ConnectionTest, WhatHasArrivedCanBeHandedOutAtOnce) {
+  connection->DeliverArrived();
+  EXPECT_EQ(frames.size(), 0u);
+  for (uint16_t i = 0; i < 100; ++i) ASSERT_TRUE(SendFrame(peer.get(), i, Bytes("word")).ok());
+  SendRaw("half", 4);
+  connection->DeliverArrived();
+  EXPECT_EQ(frames.size(), 100u) << "without a turn of the loop";
+  peer.Reset();
+  connection->DeliverArrived();
+  ASSERT_TRUE(RunUntilClosed());
+  EXPECT_EQ(frames.size(), 100u);
+}
+
+TEST_F(ConnectionTest, AFrameThatEndsTheConnectionIsTheLastHandedOut) {
+  ConnectionHandlers handlers;
+  auto [ours, theirs] = SocketPair();
+  size_t seen = 0;
+  handlers.on_frame = [&](const Frame&) {
+    ++seen;
+    connection.reset();
+  };
+  connection = std::make_unique<Connection>(loop, std::move(ours), std::move(handlers));
+  connection->Start();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(SendFrame(theirs.get(), 1, Bytes("word")).ok());
+  connection->DeliverArrived();
+  EXPECT_EQ(seen, 1u);
+}
+
 TEST_F(ConnectionTest, WhatIsSentArrivesWithItsDescriptors) {
   std::vector<UniqueFd> fds;
   fds.emplace_back(dup(0));

@@ -60,6 +60,27 @@ TEST_F(NodeServerTest, TheOwnerHearsTheSignalAndTheLastWordsOfItsWorker) {
   RunUntil([&] { return Event(pb::NodeEvent::kWorkerDied) != nullptr; });
 }
 
+TEST_F(NodeServerTest, AWorkerThatSaysThatItLeavesIsBelievedHoweverTheNewsComes) {
+  StartNode();
+  auto driver = Driver();
+  for (const bool missed_by_owner : {false, true}) {
+    TestWorker worker = Worker();
+    RequestLease(*driver, 2 * kResourceUnit);
+    const ipc::Frame granted = Take<wire::LeaseReply>(*driver);
+    if (missed_by_owner) {
+      ReturnLease(*driver, In<wire::LeaseReply>(granted), /*failed=*/true);
+    }
+    worker.client->Send([](Builder& builder) {
+      return wire::CreateExiting(builder, builder.CreateString("it is tired"));
+    });
+    worker.Do("exit 0");
+    const ipc::Frame frame = Take<wire::LeaseLost>(*driver);
+    const auto& lost = In<wire::LeaseLost>(frame);
+    EXPECT_TRUE(lost.exit()->expected());
+    EXPECT_EQ(TextOf(lost.exit()->reason()), "it is tired");
+  }
+}
+
 TEST_F(NodeServerTest, AnExitCodeIsToldTooAndTheCpuIsFreeAgain) {
   StartNode();
   auto driver = Driver();

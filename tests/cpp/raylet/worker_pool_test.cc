@@ -146,6 +146,17 @@ TEST_F(WorkerPoolTest, AWorkerThatIsToEndAllTheSameIsNotNeeded) {
   EXPECT_EQ(pool.Find(worker)->end_reason, "its job has ended");
 }
 
+TEST_F(WorkerPoolTest, WhatAWorkerSaysOfItsEndCountsThoughItWasLostSightOfBefore) {
+  const WorkerId worker = IdleWorker(job);
+  ASSERT_TRUE(pool.MarkEnding(worker, false, ""));
+  pool.MarkEnding(worker, true, "it leaves");
+  EXPECT_TRUE(pool.Find(worker)->expected);
+  EXPECT_EQ(pool.Find(worker)->end_reason, "it leaves");
+  pool.MarkEnding(worker, false, "it hung up");
+  EXPECT_TRUE(pool.Find(worker)->expected) << "the first reason is the reason";
+  EXPECT_EQ(pool.Find(worker)->end_reason, "it leaves");
+}
+
 TEST_F(WorkerPoolTest, IdleWorkersBeyondTheCpusGoAfterASecond) {
   const WorkerId first = IdleWorker(job);
   now += seconds(1);
