@@ -51,7 +51,7 @@ def check_contents(unpacked: Path) -> None:
     extension = next(package.glob("_core.*.so"))
     programs = {path.name: path for path in (package / "bin").iterdir()}
     assert set(programs) == PROGRAMS, f"skyray/bin holds {sorted(programs)}"
-    for path in ["_core.pyi", "py.typed", "cli.py", "_protos/gcs_pb2_grpc.py"]:
+    for path in ["_core.pyi", "py.typed", "cli.py", "_bench/child.py", "_protos/gcs_pb2_grpc.py"]:
         assert (package / path).exists(), f"skyray/{path} is missing"
     for elf in [extension, *programs.values()]:
         assert needed(elf) <= LIBC, f"{elf.name} needs {sorted(needed(elf) - LIBC)}"

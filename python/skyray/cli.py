@@ -25,7 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
     status.add_argument(
         "--address", default="auto", help="session directory (default: the only one)"
     )
+    bench = commands.add_parser("bench", help="measure skyray, and Ray beside it")
+    given = sys.argv[1:] if arguments is None else arguments
+    if "bench" in given:  # Its modules are wanted for nothing else.
+        from ._bench import command
+
+        command.add_arguments(bench)
     chosen = parser.parse_args(arguments)
+    if chosen.command == "bench":
+        return command.run(chosen)
     return _status(chosen.address)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-import cases
-from report import OURS, Report
+from skyray._bench import cases
+from skyray._bench.plot import plot
+from skyray._bench.report import BEGIN, END, OURS, Report, filled
 
 RATE = "actor_sync"  # Claims: rate at least 15 times; p50 at least 15 times and at most 20.
 
@@ -57,3 +58,58 @@ def test_table_shows_the_ratio_the_claim_and_who_failed(report: Report) -> None:
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells == ["actor_sync rate", "30,000 /s", "1,000 /s", "30.0x", "≥ 15x", "yes"]
     assert "put_small: other failed" in lines[3]
+
+
+def two_cases(report: Report) -> Report:
+    for value in (300.0, 310.0):
+        report.add(RATE, OURS, {"rate": (value, "/s")})
+        report.add(RATE, "other", {"rate": (value / 20, "/s")})
+    report.errors["put_small", "other"] = "not done after 1 s"
+    report.skipped["placement_groups", OURS] = "has none"
+    return report
+
+
+def test_what_was_written_as_json_reads_back_the_same(report: Report) -> None:
+    two_cases(report).versions["other"] = "2.0"
+    again = Report.from_json(report.as_json())
+    assert again.as_text() == report.as_text()
+    assert again.as_json() == report.as_json()
+
+
+def test_a_case_that_was_renamed_since_is_left_out(report: Report) -> None:
+    text = two_cases(report).as_json()
+    text["cases"]["of_old"] = text["cases"][RATE]
+    text["errors"].append({"case": "older", "system": OURS, "why": "gone"})
+    assert Report.from_json(text).cases() == report.cases()
+
+
+def test_only_the_named_cases_are_told(report: Report) -> None:
+    assert two_cases(report).only(["put_small"]).cases() == ["put_small"]
+
+
+def test_summary_counts_what_is_met_and_what_cannot_be_judged(report: Report) -> None:
+    report.add(RATE, OURS, {"rate": (300.0, "/s"), "p50": (10.0, "µs")})
+    report.add(RATE, "other", {"rate": (1.0, "/s")})
+    assert report.summary() == "1 of 1 claims met, 1 open"
+
+
+def test_plot_has_a_bar_for_each_ratio_and_no_more(report: Report) -> None:
+    drawn = plot(two_cases(report))
+    assert drawn.count("20.0x") == 1
+    assert "put_small" not in drawn
+
+
+def test_nothing_to_compare_is_nothing_to_plot(report: Report) -> None:
+    report.add(RATE, OURS, {"rate": (300.0, "/s")})
+    with pytest.raises(ValueError, match="--against"):
+        plot(report)
+
+
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    assert filled(f"a\n{BEGIN}\nold\n{END}\nb\n", "new") == f"a\n{BEGIN}\nnew\n{END}\nb\n"
+
+
+@pytest.mark.parametrize("document", ["", BEGIN, f"{END} {BEGIN}"])
+def test_a_document_without_marks_is_refused(document: str) -> None:
+    with pytest.raises(ValueError, match="bench:begin"):
+        filled(document, "new")

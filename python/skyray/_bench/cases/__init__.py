@@ -14,21 +14,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CASES", "Bench", "Case", "Claim", "Metrics", "at_least", "at_most", "case", "load"]
+__all__ = [
+    "CASES",
+    "Bench",
+    "Case",
+    "Claim",
+    "Metrics",
+    "Skipped",
+    "at_least",
+    "at_most",
+    "case",
+    "load",
+    "numpy",
+]
 
-GROUPS = (
-    "startup",
-    "calls",
-    "tasks",
-    "objects",
-    "arrays",
-    "spilling",
-    "actors",
-    "semantics",
-    "footprint",
-    "plasma",
-)
 Metrics = dict[str, tuple[float, str]]
+
+
+class Skipped(Exception):
+    """The case cannot be run on this system, or not here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,16 @@ class Bench:
     """What a case works with: the system under test, by name."""
 
     module_name: str
+    quick: bool = False
     num_cpus: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+    @property
+    def is_ours(self) -> bool:
+        return self.module_name == "skyray"
+
+    def size(self, full: int, quick: int) -> int:
+        """How much of something: ``quick`` is enough to see that the case works."""
+        return quick if self.quick else full
 
     def load(self) -> Any:
         return importlib.import_module(self.module_name)
@@ -97,7 +110,38 @@ def case(**claims: Claim) -> Callable[[Callable[[Bench], Metrics]], Callable[[Be
 
 
 def load() -> dict[str, Case]:
-    """All cases, in the order of `GROUPS`."""
-    for group in GROUPS:
-        importlib.import_module(f"cases.{group}")
+    """All cases, in the order in which they are run and told."""
+    from . import (
+        actors,
+        arrays,
+        calls,
+        fairness,
+        floods,
+        footprint,
+        objects,
+        plasma,
+        semantics,
+        shuffles,
+        spilling,
+        startup,
+        tasks,
+    )
+
+    modules = [startup, calls, tasks, floods, objects, arrays, shuffles, spilling]
+    modules += [actors, semantics, fairness, footprint, plasma]
+    groups = [module.__name__.rpartition(".")[2] for module in modules]
+    for name in sorted(CASES, key=lambda name: groups.index(CASES[name].group)):
+        CASES[name] = CASES.pop(name)
     return CASES
+
+
+def numpy() -> Any:
+    """numpy, without which the other cases still run.
+
+    Raises:
+        Skipped: it is not installed.
+    """
+    try:
+        return importlib.import_module("numpy")
+    except ImportError:
+        raise Skipped("needs numpy: pip install 'skyray[bench]'") from None

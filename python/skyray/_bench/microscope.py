@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One operation under the microscope: where its time goes, process by process.
 
-    python tests/bench/microscope.py [--module skyray] [--operation actor_call] [--syscalls]
+    skyray bench --microscope [actor_call] [--syscalls] [--against ray]
 
 Prints, per operation: wall time, and for each process that took part its CPU time, its wake-ups
 (voluntary context switches) and its page faults. With --syscalls, strace counts the system calls of
@@ -10,25 +10,24 @@ every process meanwhile, which makes everything slow: read the counts then, not 
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import process_tree
+from . import process_tree
 
 IN_FLIGHT = 1000
+OPERATIONS = 10_000
 SWITCHES = re.compile(rb"\nvoluntary_ctxt_switches:\s+(\d+)")
 
 
@@ -139,31 +138,25 @@ def count_syscalls(call: Callable[[], Any], size: int, number: int) -> None:
                 print(f"    {name(pid)[:28]:28} {pid:7}  {shown}")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Where the time of one operation goes.")
-    parser.add_argument("--module", default="skyray", help="the system to look at (%(default)s)")
-    parser.add_argument("--operation", help="only this one (all)")
-    parser.add_argument("--number", type=int, default=10_000, help="operations (%(default)s)")
-    parser.add_argument("--syscalls", action="store_true", help="count system calls, with strace")
-    arguments = parser.parse_args()
-    if arguments.syscalls and not shutil.which("strace"):
-        parser.error("--syscalls needs strace (Debian: apt-get install strace)")
-    # The mark must be in the environment before the system starts its processes.
-    os.environ[process_tree.MARK] = uuid.uuid4().hex
-    module = __import__(arguments.module)
+def look(module_name: str, wanted: str, with_syscalls: bool) -> None:
+    """Prints where the time of one operation goes, or of all of them ("all").
+
+    The mark of `process_tree` is in the environment, so that every process of the run has it.
+
+    Raises:
+        ValueError: no such operation; no strace to count system calls with.
+    """
+    if with_syscalls and not shutil.which("strace"):
+        raise ValueError("--syscalls needs strace (Debian: apt-get install strace)")
+    module = importlib.import_module(module_name)
     module.init(num_cpus=os.cpu_count())
     known = operations(module)
-    if arguments.operation not in (None, *known):
-        parser.error(f"--operation must be one of {', '.join(known)}")
+    if wanted not in ("all", *known):
+        raise ValueError(f"an operation is one of {', '.join(known)}, not {wanted}")
     for operation, (call, size) in known.items():
-        if arguments.operation in (None, operation):
+        if wanted in ("all", operation):
             print(operation)
-            watch(call, size, arguments.number)
-            if arguments.syscalls:
-                count_syscalls(call, size, max(size, arguments.number // 10))
+            watch(call, size, OPERATIONS)
+            if with_syscalls:
+                count_syscalls(call, size, max(size, OPERATIONS // 10))
     module.shutdown()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

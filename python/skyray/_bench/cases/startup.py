@@ -6,8 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from measure import once
-
+from ..measure import once
 from . import Bench, Metrics, at_least, at_most, case
 
 HELLO = """

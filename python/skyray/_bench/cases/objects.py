@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from measure import rate
-
+from ..measure import rate
 from . import Bench, Metrics, at_least, case
 
 CLIENTS = 4
@@ -50,6 +49,26 @@ def put_small_4_clients(bench: Bench) -> Metrics:
     clients = [module.remote(Client).remote() for _ in range(CLIENTS)]
     operation_rate = rate(
         lambda: module.get([client.put.remote(500) for client in clients]), 500 * CLIENTS
+    )
+    return {"rate": (operation_rate, "/s")}
+
+
+@case(rate=at_least(15))
+def get_small_4_clients(bench: Bench) -> Metrics:
+    """Four actors get a small value that each has put, 500 times, at the same time: ≥ 15 times."""
+    module = bench.start()
+
+    class Client:
+        def __init__(self) -> None:
+            self.ref = module.put(0)
+
+        def get(self, times: int) -> None:
+            for _ in range(times):
+                module.get(self.ref)
+
+    clients = [module.remote(Client).remote() for _ in range(CLIENTS)]
+    operation_rate = rate(
+        lambda: module.get([client.get.remote(500) for client in clients]), 500 * CLIENTS
     )
     return {"rate": (operation_rate, "/s")}
 

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from measure import once
-
-from . import Bench, Metrics, at_least, case
+from ..measure import once
+from . import Bench, Metrics, at_least, case, numpy
 
 MB = 1_000_000
 STORE_BYTES = 400 * MB
@@ -25,19 +22,21 @@ GET_CLAIM = 2
 
 
 def four_times(bench: Bench, size: int) -> Metrics:
+    np = numpy()
     module = bench.start(object_store_memory=STORE_BYTES)
+    total_bytes = bench.size(TOTAL_BYTES, STORE_BYTES * 3 // 2)
     array = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     refs: list[Any] = []
 
     def put_all() -> None:
-        for _ in range(TOTAL_BYTES // size):
+        for _ in range(total_bytes // size):
             refs.append(module.put(array))
 
     def get_all() -> None:
         for ref in refs:
             assert len(module.get(ref)) == size
 
-    total_gb = TOTAL_BYTES / 1e9
+    total_gb = total_bytes / 1e9
     return {
         "put": (total_gb / once(put_all), "GB/s"),
         "get": (total_gb / once(get_all), "GB/s"),

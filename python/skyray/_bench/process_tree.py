@@ -23,6 +23,13 @@ def read(pid: int, name: str) -> bytes:
         return b""
 
 
+def read_text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
 def stat_fields(pid: int) -> list[bytes]:
     """The fields of /proc/<pid>/stat after the command name: state, parent, ..."""
     return read(pid, "stat").rpartition(b") ")[2].split()

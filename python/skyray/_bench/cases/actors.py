@@ -9,12 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import process_tree
-from measure import median, once
-
+from .. import process_tree
+from ..measure import median, once
 from . import Bench, Metrics, at_least, at_most, case
 
-ACTORS = 50
 DEATHS = 10
 
 
@@ -32,6 +30,15 @@ def make_small(module: Any) -> Any:
     return module.remote(Small)
 
 
+def each(module: Any, actors: list[Any]) -> Metrics:
+    """What each of the actors takes."""
+    pids = module.get([actor.pid.remote() for actor in actors])
+    return {
+        "pss_each": (sum(map(process_tree.pss_mb, pids)) / len(pids), "MB"),
+        "threads_each": (sum(map(process_tree.threads, pids)) / len(pids), ""),
+    }
+
+
 @case(
     sequential=at_least(100), parallel=at_least(100), pss_each=at_most(5), threads_each=at_most(4)
 )
@@ -42,29 +49,40 @@ def create_50_actors(bench: Bench) -> Metrics:
     """
     module = bench.start()
     small = make_small(module)
+    count = bench.size(50, 5)
     actors: list[Any] = []
 
     def sequential() -> None:
-        for _ in range(ACTORS):
+        for _ in range(count):
             actors.append(small.remote())
             module.get(actors[-1].pid.remote())
-
-    def parallel() -> None:
-        actors.extend(small.remote() for _ in range(ACTORS))
-        module.get([actor.pid.remote() for actor in actors[-ACTORS:]])
 
     sequential_s = once(sequential)
     for actor in actors:
         module.kill(actor)
     actors.clear()
-    parallel_s = once(parallel)
-    pids = module.get([actor.pid.remote() for actor in actors])
+    parallel_s = once(lambda: create(module, small, count, actors))
     return {
-        "sequential": (ACTORS / sequential_s, "/s"),
-        "parallel": (ACTORS / parallel_s, "/s"),
-        "pss_each": (sum(map(process_tree.pss_mb, pids)) / ACTORS, "MB"),
-        "threads_each": (sum(map(process_tree.threads, pids)) / ACTORS, ""),
+        "sequential": (count / sequential_s, "/s"),
+        "parallel": (count / parallel_s, "/s"),
+        **each(module, actors),
     }
+
+
+@case(parallel=at_least(100), pss_each=at_most(5), threads_each=at_most(4))
+def create_200_actors(bench: Bench) -> Metrics:
+    """200 actors created all at once and called: ≥ 100 times the rate; each as of the 50."""
+    module = bench.start()
+    count = bench.size(200, 10)
+    actors: list[Any] = []
+    seconds = once(lambda: create(module, make_small(module), count, actors))
+    return {"parallel": (count / seconds, "/s"), **each(module, actors)}
+
+
+def create(module: Any, small: Any, count: int, actors: list[Any]) -> None:
+    """Adds ``count`` actors to ``actors``, and waits until each has answered a call."""
+    actors.extend(small.remote() for _ in range(count))
+    module.get([actor.pid.remote() for actor in actors[-count:]])
 
 
 @case(kill=at_least(2), crash=at_least(2))
@@ -72,11 +90,12 @@ def death_of_an_actor(bench: Bench) -> Metrics:
     """From kill(), or the crash of the process, to the error at a waiting caller: ≥ 2 times."""
     module = bench.start()
     small = make_small(module)
+    deaths = bench.size(DEATHS, 2)
 
     def time_to_error(ending: Callable[[Any], Any]) -> float:
         """Milliseconds until get() of what ``ending`` returns raises."""
         taken = []
-        for _ in range(DEATHS):
+        for _ in range(deaths):
             actor = small.remote()
             module.get(actor.pid.remote())
             began = time.perf_counter()
@@ -85,7 +104,7 @@ def death_of_an_actor(bench: Bench) -> Metrics:
                 module.get(ref)
             except module.exceptions.RayActorError:
                 taken.append((time.perf_counter() - began) * 1e3)
-        assert len(taken) == DEATHS, "a call of a dead actor returned"
+        assert len(taken) == deaths, "a call of a dead actor returned"
         return median(taken)
 
     def kill(actor: Any) -> Any:

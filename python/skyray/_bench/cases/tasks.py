@@ -3,19 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Any
 
-import process_tree
-from measure import call_metrics, once, rate
-
-from . import Bench, Metrics, at_least, at_most, case
+from ..measure import call_metrics, rate
+from . import Bench, Metrics, at_least, case
 
 BATCH = 1000
 CLIENTS = 4
-FLOOD = 20_000
-LONG_S = 3.0
 
 
 def small(module: Any) -> Any:
@@ -36,6 +30,14 @@ def task_async(bench: Bench) -> Metrics:
     module = bench.start()
     task = small(module)
     return {"rate": (rate(lambda: module.get([task.remote() for _ in range(BATCH)]), BATCH), "/s")}
+
+
+@case(batches=at_least(25))
+def task_get_batch(bench: Bench) -> Metrics:
+    """1,000 tasks submitted and all results got, counted in batches: ≥ 25 times."""
+    module = bench.start()
+    task = small(module)
+    return {"batches": (rate(lambda: module.get([task.remote() for _ in range(BATCH)])), "/s")}
 
 
 @case(batches=at_least(25))
@@ -108,33 +110,3 @@ def fan_out_fan_in_1000(bench: Bench) -> Metrics:
         module.get(task.remote(*[task.remote() for _ in range(BATCH)]))
 
     return {"rate": (rate(fan, BATCH + 1), "/s")}
-
-
-@case(rate=at_least(30), memory_each=at_most(1))
-def flood_20000(bench: Bench) -> Metrics:
-    """20,000 tasks submitted at once and their results held: ≥ 30 times the rate, ≤ 1 KB each."""
-    module = bench.start()
-    task = small(module)
-    module.get([task.remote() for _ in range(BATCH)])
-    before = process_tree.pss_mb(os.getpid())
-    refs: list[Any] = []
-
-    def flood() -> None:
-        refs.extend(task.remote() for _ in range(FLOOD))
-        module.get(refs)
-
-    seconds = once(flood)
-    grown = process_tree.pss_mb(os.getpid()) - before
-    return {"rate": (FLOOD / seconds, "/s"), "memory_each": (grown * 1024 / FLOOD, "KB")}
-
-
-@case(time=at_least(1, 500))
-def short_tasks_behind_a_long_one(bench: Bench) -> Metrics:
-    """100 short tasks submitted right after one of 3 s do not wait for it: all done in ≤ 500 ms."""
-    module = bench.start()
-    task = small(module)
-    module.get([task.remote() for _ in range(BATCH)])
-    long = module.remote(lambda: time.sleep(LONG_S)).remote()
-    taken_s = once(lambda: module.get([task.remote() for _ in range(100)]))
-    module.get(long)
-    return {"time": (taken_s * 1e3, "ms")}

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generators, actors on event loops and threads, cancelled tasks, restarts, and a long run."""
+"""Generators, cancelled tasks, restarts, placement groups, and a long run."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import process_tree
-from measure import call_metrics, median, once, rate
-
-from . import Bench, Metrics, at_least, at_most, case
+from .. import process_tree
+from ..measure import median, once, rate
+from . import Bench, Metrics, Skipped, at_least, at_most, case
 
 ITEMS = 20_000
+GROUPS = 100
 BATCH = 1_000
 ENDINGS = 10
 REFS = 10_000
@@ -45,36 +46,6 @@ def make_async(module: Any) -> Any:
             await asyncio.sleep(3600)
 
     return module.remote(Loop)
-
-
-@case(rate=at_least(10))
-def async_actor_sync(bench: Bench) -> Metrics:
-    """One call of an async actor at a time: ≥ 10 times."""
-    module = bench.start()
-    actor = make_async(module).remote()
-    return call_metrics(lambda: module.get(actor.nothing.remote()))
-
-
-@case(rate=at_least(15))
-def async_actor_async(bench: Bench) -> Metrics:
-    """Batches of 1,000 calls of an async actor: ≥ 15 times."""
-    module = bench.start()
-    actor = make_async(module).remote()
-    operation = lambda: module.get([actor.nothing.remote() for _ in range(BATCH)])  # noqa: E731
-    return {"rate": (rate(operation, BATCH), "/s")}
-
-
-@case(rate=at_least(10))
-def threaded_actor_async(bench: Bench) -> Metrics:
-    """Batches of 1,000 calls of an actor with four threads: ≥ 10 times."""
-    module = bench.start()
-
-    class Threads:
-        def nothing(self) -> None: ...
-
-    actor = module.remote(Threads).options(max_concurrency=4).remote()
-    operation = lambda: module.get([actor.nothing.remote() for _ in range(BATCH)])  # noqa: E731
-    return {"rate": (rate(operation, BATCH), "/s")}
 
 
 @case(task=at_least(2), call=at_least(2))
@@ -162,14 +133,33 @@ def list_of_10000_refs(bench: Bench) -> Metrics:
     return {"rate": (REFS / seconds, "/s")}
 
 
+@case(rate=at_least(10))
+def placement_groups(bench: Bench) -> Metrics:
+    """100 placement groups created, waited for and removed: ≥ 10 times the groups."""
+    module = bench.load()
+    try:
+        groups = importlib.import_module(f"{bench.module_name}.util.placement_group")
+    except ImportError:
+        raise Skipped("has no placement groups") from None
+    module.init(num_cpus=bench.num_cpus, resources={"custom": 100})
+
+    def create_and_remove() -> None:
+        made = [groups.placement_group([{"custom": 0.001}]) for _ in range(GROUPS)]
+        for group in made:
+            assert group.wait(timeout_seconds=30)
+        for group in made:
+            groups.remove_placement_group(group)
+
+    return {"rate": (rate(create_and_remove, GROUPS), "/s")}
+
+
 @case(rate=at_least(10), driver_growth=at_most(50), raylet_growth=at_most(50))
 def soak(bench: Bench) -> Metrics:
     """1,000,000 tasks through one driver (50,000 of the other's), in batches that are got and let
     go of: what the driver and its raylet grow by for each task after the first tenth: ≤ 50 bytes.
     """
     module = bench.start()
-    ours = bench.module_name == "skyray"
-    total = 1_000_000 if ours else 50_000
+    total = bench.size(1_000_000 if bench.is_ours else 50_000, 10_000)
 
     def nothing(number: int) -> int:
         return number

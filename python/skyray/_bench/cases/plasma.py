@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store alone: skyray's Plasma beside Arrow's (and what ray.put and get make of the same).
 
-    python tests/bench/run.py --cases plasma --against-arrow /path/to/arrow-11/bin/python
+    skyray bench --cases plasma --against-arrow /path/to/arrow-11/bin/python
 
 A cycle is create, write, seal, get, drop both buffers, delete, of data that is not zero. For Ray
 it is put, get and the end of the reference.
@@ -19,17 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from measure import latencies, median, percentile
-
-from . import Bench, Metrics, at_least, at_most, case
+from ..measure import DURATIONS, latencies, median, percentile
+from . import Bench, Metrics, Skipped, at_least, at_most, case, numpy
 
 MB = 1_000_000
 SIZES = {"kb_1": 1000, "kb_100": 100_000, "mb_1": MB, "mb_100": 100 * MB}
 STORE_BYTES = 2000 * MB
-WARM_S = 0.3
-MEASURE_S = 1.5
 PUTS = 40
 MILLION = 1_000_000
 SMALL_BYTES = 64
@@ -46,11 +41,19 @@ def store(bench: Bench, capacity: int = STORE_BYTES) -> Iterator[tuple[Any, str,
         yield plasma, path, process.pid
 
 
+def without_ray(bench: Bench) -> None:
+    if bench.module_name == "ray":
+        raise Skipped("its store cannot be used alone")
+
+
 def data_of(size: int) -> Any:
+    np = numpy()
     return np.frombuffer(np.random.default_rng(0).bytes(size), dtype=np.uint8)
 
 
 def plasma_cycle(plasma: Any, client: Any, data: Any) -> Callable[[], None]:
+    np = numpy()
+
     def cycle() -> None:
         object_id = plasma.ObjectID.from_random()
         buffer = client.create(object_id, len(data))
@@ -66,7 +69,7 @@ def plasma_cycle(plasma: Any, client: Any, data: Any) -> Callable[[], None]:
 
 
 def timed_rate(cycle: Callable[[], None], batch: int) -> float:
-    end = time.perf_counter() + WARM_S
+    end = time.perf_counter() + DURATIONS.warm_s
     while time.perf_counter() < end:
         cycle()
     done = 0
@@ -76,7 +79,7 @@ def timed_rate(cycle: Callable[[], None], batch: int) -> float:
             cycle()
         done += batch
         seconds = time.perf_counter() - began
-        if seconds > MEASURE_S:
+        if seconds > DURATIONS.measure_s:
             return done / seconds
 
 
@@ -102,7 +105,9 @@ def rate_of_clients(number: int, work: Callable[[], float]) -> float:
 
 def cycles(bench: Bench, clients: int) -> Metrics:
     if bench.module_name == "ray":
-        return ray_cycles(bench) if clients == 1 else {}
+        if clients > 1:
+            without_ray(bench)
+        return ray_cycles(bench)
     metrics: Metrics = {}
     with store(bench) as (plasma, path, _):
         for name, size in SIZES.items():
@@ -148,8 +153,8 @@ def plasma_put_100_mb(bench: Bench) -> Metrics:
     cold: into memory of the store nobody has touched; warm: into memory used before; memcpy: into
     shared memory this process has touched, in turn with the warm puts.
     """
-    if bench.module_name == "ray":
-        return {}
+    without_ray(bench)
+    np = numpy()
     data = data_of(100 * MB)
     shared = np.frombuffer(mmap.mmap(-1, len(data)), dtype=np.uint8)
     with store(bench) as (plasma, path, _):
@@ -172,7 +177,7 @@ def plasma_put_100_mb(bench: Bench) -> Metrics:
         client.delete(ids)
         copy()
         warm, memcpy = [], []
-        for _ in range(PUTS):
+        for _ in range(bench.size(PUTS, 2)):
             warm.append(put())
             client.delete([ids.pop()])
             memcpy.append(copy())
@@ -188,13 +193,12 @@ def plasma_put_100_mb(bench: Bench) -> Metrics:
 def plasma_get(bench: Bench) -> Metrics:
     """A get of another client's object of 1 KB. there: sealed before, ≥ 2 times as fast;
     woken: from before the other process seals it to when it is here."""
-    if bench.module_name == "ray":
-        return {}
+    without_ray(bench)
     with store(bench) as (plasma, path, _):
         client, other = plasma.connect(path), plasma.connect(path)
         object_id = other.put_raw_buffer(data_of(1000))
-        there = latencies(lambda: client.get_buffers([object_id]), 1.0)
-        wakes = 300
+        there = latencies(lambda: client.get_buffers([object_id]))
+        wakes = bench.size(300, 10)
         ids = [plasma.ObjectID.from_random() for _ in range(wakes)]
         if os.fork() == 0:
             try:
@@ -219,22 +223,22 @@ def plasma_get(bench: Bench) -> Metrics:
 def plasma_million_objects(bench: Bench) -> Metrics:
     """10^6 objects of 64 bytes: ≤ 300 bytes of the store's own memory each (theirs not counted);
     a cycle (64 bytes) beside so many costs ≤ 1.25 of what it costs beside 1000."""
-    if bench.module_name == "ray":
-        return {}
+    without_ray(bench)
     metrics: Metrics = {}
     data = b"x" * SMALL_BYTES
     with store(bench) as (plasma, path, pid):
         client = plasma.connect(path)
         held: list[Any] = []
-        cycle = plasma_cycle(plasma, client, np.frombuffer(data, dtype=np.uint8))
+        cycle = plasma_cycle(plasma, client, data_of(SMALL_BYTES))
         empty_kb = own_kb(pid)
-        for name, count in COUNTS.items():
+        for name, full in COUNTS.items():
+            count = bench.size(full, full // 100)
             while len(held) < count:
                 object_id = plasma.ObjectID.from_random()
                 client.create_and_seal(object_id, data)
                 held.append(object_id)
             metrics[name] = (1e6 / timed_rate(cycle, 100), "µs")
-        metrics["memory"] = ((own_kb(pid) - empty_kb) * 1024 / MILLION, "B")
+        metrics["memory"] = ((own_kb(pid) - empty_kb) * 1024 / len(held), "B")
     metrics["slowdown"] = (metrics["at_1e6"][0] / metrics["at_1e3"][0], "times")
     return metrics
 
