@@ -42,7 +42,10 @@ def outcomes(refs: list[Any]) -> list[str]:
 
 
 def raylet_pid() -> int:
-    (pid,) = (pid for pid, line in descendants(os.getpid()).items() if "bin/raylet" in line)
+    raylets = {pid for pid, line in descendants(os.getpid()).items() if "bin/raylet" in line}
+    for pid in list(raylets):
+        raylets -= set(descendants(pid))  # A child has its name until it has become another.
+    (pid,) = raylets
     return pid
 
 

@@ -16,6 +16,8 @@ namespace {
 
 constexpr int kRegisterTimeoutMs = 60'000;
 constexpr int kListenBacklog = 512;
+// So long a worker that leaves waits for peers to read what it has said.
+constexpr int64_t kLastWordsNs = 60'000'000'000;
 
 void SendMessage(std::string& out, uint64_t request_id,
                  const std::function<flatbuffers::Offset<void>(Builder&, fbr::Body&)>& build) {
@@ -134,6 +136,8 @@ Status CoreWorker::Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<Sto
 }
 
 CoreWorker::~CoreWorker() {
+  // The last results of a worker that leaves: their callers may be slow to read.
+  if (!options_.is_driver) gateway_.Drain(NowNs() + kLastWordsNs);
   if (!worker_socket_.empty()) unlink(worker_socket_.c_str());
   gateway_.Stop();
 }

@@ -416,8 +416,10 @@ class CoreWorker : private GatewayHandler {
            call.items_yielded < call.items_taken + call.items_untaken_max;
   }
   // Appends a returned or yielded value, which becomes object `index` of the task.
-  Status AppendReturn(std::string& out, IncomingCall& call, uint32_t index, TaskReturn& value,
-                      uint64_t& handed_back);
+  Status AppendReturn(std::string& out, IncomingCall& call, uint32_t index,
+                      const TaskReturn& value);
+  // What a value that goes to the caller refers to is the caller's from here on.
+  void HandOver(std::vector<Object*>& contained, const WorkerAddress& caller);
   void DefineFunction(Channel& channel, const Function* function);
   // `retry`: running it again may help.
   void RetryOrFail(Task* task, ErrorCode code, const std::string& message, bool retry = true);
@@ -462,7 +464,7 @@ class CoreWorker : private GatewayHandler {
   // A value that we have been sent refers to another object, whose owner knows of us.
   void TakeContained(Object* outer, const OwnedRef& ref, const WorkerAddress& from);
   // A reference to an object of ours came back.
-  void TookBack(const WorkerAddress& from);
+  void TookBack(const ObjectId& object, const WorkerAddress& from);
   void OnWorkerMessage(Channel& channel, const fb::worker::Message& message);
   void DropPeer(Channel& channel, const std::string& why);
   void OnHello(Channel& channel, const fb::worker::Hello* hello);

@@ -281,7 +281,7 @@ void CoreWorker::FinishReply(Lock& lock, IncomingCall& call, std::string& out) {
 }
 
 Status CoreWorker::AppendReturn(std::string& out, IncomingCall& call, uint32_t index,
-                                TaskReturn& value, uint64_t& handed_back) {
+                                const TaskReturn& value) {
   const WorkerAddress& caller = call.channel->peer;
   const uint64_t bytes = value.parts.Bytes();
   const bool in_store = bytes > kInProcessBytesMax;
@@ -302,42 +302,41 @@ Status CoreWorker::AppendReturn(std::string& out, IncomingCall& call, uint32_t i
     value.parts.WriteTo(reinterpret_cast<uint8_t*>(out.data()) + at);
   }
   if (value.contained.empty()) return Status();
-  Lock lock(gateway_.mutex());
+  const Lock lock(gateway_.mutex());
+  for (const Object* inner : value.contained) {
+    AppendStruct(out, OwnedRef{inner->id, objects_.OwnerOf(*inner)});
+  }
+  return Status();
+}
+
+void CoreWorker::HandOver(std::vector<Object*>& contained, const WorkerAddress& caller) {
   FreedEffects freed;
-  for (Object* inner : std::exchange(value.contained, {})) {
+  for (Object* inner : std::exchange(contained, {})) {
     const OwnedRef ref{inner->id, objects_.OwnerOf(*inner)};
-    AppendStruct(out, ref);
     // In the caller's name, before our own hold goes.
-    if (ref.owner != caller) {
+    if (ref.owner != caller || caller == self_) {
       TellBorrow(true, ref, caller);
     } else {
       handed_back_.Hand(caller.worker, 1);
-      ++handed_back;
     }
     objects_.Drop(inner, freed);
   }
   Apply(freed);
-  return Status();
 }
 
 void CoreWorker::Reply(IncomingCall& call, uint32_t execute_us, std::vector<TaskReturn> returns) {
   std::string out(sizeof(ipc::FrameHeader), '\0');
   AppendStruct(out, ReplyHeader{call.call.header.sequence, execute_us,
                                 static_cast<uint16_t>(returns.size()), 0, 0});
-  uint64_t handed_back = 0;
   for (size_t i = 0; i < returns.size(); ++i) {
-    const Status appended =
-        AppendReturn(out, call, static_cast<uint32_t>(i + 1), returns[i], handed_back);
+    const Status appended = AppendReturn(out, call, static_cast<uint32_t>(i + 1), returns[i]);
     if (appended.ok()) continue;
     for (const TaskReturn& one : returns) DropAll(one.contained);
-    {
-      const Lock lock(gateway_.mutex());
-      handed_back_.Hand(call.channel->peer.worker, 0 - handed_back);  // They do not go.
-    }
     const ValuePtr error = MakeErrorValue(appended.code(), appended.message());
     return ReplyErrorPayload(call, execute_us, error->span());
   }
   Lock lock(gateway_.mutex());
+  for (TaskReturn& one : returns) HandOver(one.contained, call.channel->peer);
   FinishReply(lock, call, out);
 }
 

@@ -365,10 +365,12 @@ void CoreWorker::TakeContained(Object* outer, const OwnedRef& ref, const WorkerA
     inner->registered = true;
   }
   objects_.Contain(outer, inner);
-  if (inner->owner == nullptr) TookBack(from);
+  if (inner->owner == nullptr) TookBack(ref.object, from);
 }
 
-void CoreWorker::TookBack(const WorkerAddress& from) {
+void CoreWorker::TookBack(const ObjectId& mine, const WorkerAddress& from) {
+  // From ourselves: a lease may lead to the worker that asked for it.
+  if (from == self_) return TellBorrow(false, {mine, self_}, self_);
   for (const auto& [object, count] : handed_back_.Took(from.worker)) {
     TellBorrow(false, {object, self_}, from, count);
   }

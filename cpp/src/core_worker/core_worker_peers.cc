@@ -171,7 +171,12 @@ void CoreWorker::OnObjectReply(Channel& channel, const fbw::ObjectReply& reply) 
   if (object == nullptr || object->owner == nullptr || object->state != ObjectState::Pending) {
     if (reply.contained() != nullptr) {
       for (const auto* ref : *reply.contained()) {
-        if (ToAddress(ref->owner()) == self_) TookBack(channel.peer);
+        const OwnedRef unwanted{ToId<ObjectId>(ref->object_id()), ToAddress(ref->owner())};
+        if (unwanted.owner == self_) {
+          TookBack(unwanted.object, channel.peer);
+        } else {
+          TellBorrow(false, unwanted, self_);
+        }
       }
     }
     return;

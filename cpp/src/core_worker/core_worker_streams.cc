@@ -123,8 +123,7 @@ Status CoreWorker::Yield(IncomingCall& call, TaskReturn item) {
   std::string out(sizeof(ipc::FrameHeader), '\0');
   AppendStruct(out, YieldHeader{call.call.header.sequence, call.items_yielded});
   const auto index = static_cast<uint32_t>(call.items_yielded + kFirstItemIndex);
-  uint64_t handed_back = 0;  // None if it fails.
-  if (Status appended = AppendReturn(out, call, index, item, handed_back); !appended.ok()) {
+  if (Status appended = AppendReturn(out, call, index, item); !appended.ok()) {
     DropAll(item.contained);
     return appended;
   }
@@ -133,6 +132,7 @@ Status CoreWorker::Yield(IncomingCall& call, TaskReturn item) {
   std::memcpy(out.data(), &frame, sizeof frame);
   const int64_t now = NowNs();
   Lock lock(gateway_.mutex());
+  HandOver(item.contained, call.channel->peer);
   if (call.items_yielded++ == 0 && call.items_untaken_max != 0) {
     bounded_streams_[call.call.header.task] = &call;
   }

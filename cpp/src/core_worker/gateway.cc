@@ -70,6 +70,21 @@ Status Gateway::Start(UniqueFd listener) {
   return Status();
 }
 
+void Gateway::Drain(int64_t deadline_ns) {
+  Lock lock(mutex_);
+  draining_ = true;
+  const auto all_sent = [this] {
+    return std::none_of(channels_.begin(), channels_.end(), [](const auto& entry) {
+      return entry.second->writing || entry.second->pending_bytes() > 0;
+    });
+  };
+  FlushDirty(lock);
+  while (!stopping_ && !all_sent() && NowNs() < deadline_ns) {
+    drained_.wait_for(lock, std::chrono::nanoseconds(deadline_ns - NowNs()));
+  }
+  draining_ = false;
+}
+
 void Gateway::Stop() {
   {
     Lock lock(mutex_);
@@ -105,6 +120,7 @@ void Gateway::CloseChannel(Channel& channel) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, channel.fd.get(), nullptr);
   shutdown(channel.fd.get(), SHUT_RDWR);
   channels_.erase(channel.id);
+  if (draining_) drained_.notify_one();
 }
 
 Channel* Gateway::FindChannel(uint64_t id) {
@@ -167,6 +183,7 @@ void Gateway::Flush(Lock& lock, Channel& channel) {
     const int error = errno;
     lock.lock();
     channel.writing = false;
+    if (draining_) drained_.notify_one();
     if (done > 0) begin += static_cast<size_t>(done);
     if (done < 0 && error != EAGAIN) return;  // The leader will read the end of the socket.
     if (begin < sending.size()) {

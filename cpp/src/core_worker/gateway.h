@@ -69,6 +69,8 @@ class Gateway {
 
   // REQUIRES: `listener` does not block.
   Status Start(UniqueFd listener);
+  // Waits until what was said on all channels has left, or has nobody to go to.
+  void Drain(int64_t deadline_ns);
   // Ends the I/O thread and wakes all who wait (Stopped). Call once, unlocked.
   void Stop();
 
@@ -137,6 +139,8 @@ class Gateway {
   UniqueFd listener_;
   std::thread io_thread_;
   bool stopping_ = false;
+  std::condition_variable drained_;  // Something was sent, while `draining_`.
+  bool draining_ = false;
 
   Lead lead_ = Lead::Nobody;
   int64_t lead_since_ns_ = 0;

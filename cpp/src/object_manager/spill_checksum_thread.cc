@@ -9,6 +9,9 @@
 
 namespace skyray::object_manager {
 
+// More, of 1 MiB each, would have left the caches by the time they are looked at.
+static constexpr size_t kPiecesBehindMax = 3;
+
 SpillChecksumThread::SpillChecksumThread() {
   // Signals belong to the owner's thread.
   sigset_t all;
@@ -54,20 +57,25 @@ void SpillChecksumThread::Begin() {
 }
 
 void SpillChecksumThread::Add(std::span<const uint8_t> bytes) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   pieces_.push_back(bytes);
   wanted_.notify_one();
+  CatchUp(lock, kPiecesBehindMax);
 }
 
-SpillSum SpillChecksumThread::Finish() {
-  std::unique_lock lock(mutex_);
-  while (busy_ || !pieces_.empty()) {
+void SpillChecksumThread::CatchUp(std::unique_lock<std::mutex>& lock, size_t behind_max) {
+  while (pieces_.size() + (busy_ ? 1 : 0) > behind_max) {
     if (busy_) {
       taken_.wait(lock);
     } else {
       TakeOne(lock);
     }
   }
+}
+
+SpillSum SpillChecksumThread::Finish() {
+  std::unique_lock lock(mutex_);
+  CatchUp(lock, 0);
   return sum_->Finish();
 }
 

@@ -3,7 +3,7 @@
 // next ones, so that a restore takes little longer than reading alone.
 //
 //   checksums.Begin();
-//   while (...) checksums.Add(piece);    // returns at once
+//   while (...) checksums.Add(piece);    // returns at once, if it is not far behind
 //   const SpillSum sum = checksums.Finish();
 //
 // Finish takes on itself what the thread has not begun: where the CPU is busy
@@ -42,6 +42,8 @@ class SpillChecksumThread {
 
  private:
   void Run();
+  // Waits, or takes sums, until so many pieces are left.
+  void CatchUp(std::unique_lock<std::mutex>& lock, size_t behind_max);
   // Takes the sum of the first piece. REQUIRES: there is one, and nobody else is at it.
   void TakeOne(std::unique_lock<std::mutex>& lock);
 

@@ -166,7 +166,8 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void OnZygoteDown(const std::string& why, bool was_ready) override;
   void StartZygote();
   void ForkWorkers();
-  // Ask: Exit, and SIGKILL after a while. IfUnneeded: the worker may answer StillNeeded.
+  // Ask: Exit, and SIGKILL after a while. IfUnneeded: the worker may answer StillNeeded,
+  // in its own time.
   enum class HowToEnd { AtOnce, Ask, IfUnneeded };
   void EndWorker(const WorkerId& worker, bool expected, const std::string& reason, HowToEnd how);
   void StillNeeded(const WorkerId& worker);

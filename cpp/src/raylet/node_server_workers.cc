@@ -122,13 +122,14 @@ void NodeServer::EndWorker(const WorkerId& id, bool expected, const std::string&
   Builder builder;
   const auto text = builder.CreateString(reason);
   Send(connection, 0, builder, wire::CreateExit(builder, text, ask));
+  // One that is slow to say that it is needed must not lose what it owns for that.
+  if (ask) return;
   kills_.emplace(Now() + kExitGrace, id);
   WakeAt(kills_.begin()->first);
 }
 
 void NodeServer::StillNeeded(const WorkerId& id) {
   if (!pool_.StillNeeded(id, Now())) return;
-  std::erase_if(kills_, [&id](const auto& kill) { return kill.second == id; });
   const PoolWorker* worker = pool_.Find(id);
   if (worker->state == PoolWorker::State::Leased) Deliver(worker->lease);
   ScheduleSoon();

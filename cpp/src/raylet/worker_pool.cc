@@ -232,7 +232,7 @@ bool WorkerPool::MarkEnding(const WorkerId& worker_id, bool expected, const std:
   PoolWorker& worker = it->second;
   if (worker.ending) {
     // Without a reason it was only lost sight of: what is said of its end since counts.
-    if (worker.end_reason.empty()) worker.expected = expected;
+    if (worker.end_reason.empty() && !reason.empty()) worker.expected = expected;
     if (worker.end_reason.empty() || worker.asked) worker.end_reason = reason;
     worker.asked = false;
     return false;

@@ -115,6 +115,32 @@ TEST_F(CoreWorkerPeersTest, AReferenceInAResultIsTheCallersFromThenOn) {
   EXPECT_TRUE(store.RunUntil([&] { return worker->GetStatistics().objects == 0; }));
 }
 
+TEST_F(CoreWorkerPeersTest, AReferenceInAResultLivesOnThoughTheCallerIsTheExecutor) {
+  TaskTemplate task;
+  task.function = worker->InternFunction(FunctionId::FromRandom(), "f");
+  ResourceSet resources;
+  resources.Set("CPU", kResourceUnit);
+  task.lease_class = worker->InternLeaseClass(resources, {});
+  Object* result = worker->SubmitTask(task, Arguments()).front();
+  Grant(*worker);
+  Call call = Next(*worker);
+  auto inner = worker->Put(TextParts("its own"), {});
+  ASSERT_TRUE(inner.has_value());
+  const ObjectId id = (*inner)->id;
+  const WorkerAddress owner = worker->Publish(*inner);
+  std::vector<TaskReturn> returns(1);
+  returns[0].parts = TextParts("a list of one reference");
+  returns[0].contained.push_back(*inner);  // Its only hold goes with the reply.
+  worker->Reply(*call, 10, std::move(returns));
+  EXPECT_EQ(Get(*worker, result), "a list of one reference");
+  Object* again = worker->Restore(id, owner);
+  EXPECT_EQ(Get(*worker, again), "its own");
+  worker->Drop(result);
+  EXPECT_EQ(worker->GetStatistics().objects, 1u);
+  worker->Drop(again);
+  EXPECT_EQ(worker->GetStatistics().objects, 0u);
+}
+
 TEST_F(CoreWorkerPeersTest, ABorrowersEndIsTheEndOfItsBorrows) {
   Object* object = Put("borrowed");
   Object* kept = worker->Restore(object->id, driver->Publish(object));
@@ -154,6 +180,38 @@ TEST_F(CoreWorkerPeersTest, AReplyLeavesThoughTheIoThreadSleepsAndALongCallFollo
   EXPECT_EQ(Take(second), "2");
   Reply(*worker, *runs_for_long, "3");
   EXPECT_EQ(Take(third), "3");
+}
+
+TEST_F(CoreWorkerPeersTest, AWorkersLastResultsReachACallerThatIsSlowToRead) {
+  RawPeer peer = Stranger(*worker);
+  peer.SayHello();
+  Define(peer, 0);
+  constexpr uint64_t kCalls = 500;
+  const std::string text(4000, 'x');  // More in sum than sockets take.
+  for (uint64_t i = 0; i < kCalls; ++i) peer.Send(CallFrame(i, 0));
+  for (uint64_t i = 0; i < kCalls; ++i) {
+    Call call = Next(*worker);
+    Reply(*worker, *call, text);
+  }
+  std::thread leaving([this] { worker.reset(); });
+  uint64_t heard = 0;
+  while (peer.HearKind(kReplyFrame)) ++heard;
+  leaving.join();
+  EXPECT_EQ(heard, kCalls);
+}
+
+TEST_F(CoreWorkerPeersTest, ACallerThatHangsUpKeepsNoWorkerFromLeaving) {
+  auto peer = std::make_unique<RawPeer>(Stranger(*worker));
+  peer->SayHello();
+  Define(*peer, 0);
+  for (uint64_t i = 0; i < 500; ++i) peer->Send(CallFrame(i, 0));
+  for (int i = 0; i < 500; ++i) {
+    Call call = Next(*worker);
+    Reply(*worker, *call, std::string(4000, 'x'));
+  }
+  std::thread leaving([this] { worker.reset(); });
+  peer.reset();
+  leaving.join();
 }
 
 // --- Peers that misbehave: each is dropped, and nobody else notices ---
