@@ -310,7 +310,7 @@ def together(inner: list[Variable]) -> Expected:
 
 def left_in_this_process() -> dict[str, int]:
     """Once there is nothing left, or after a while: what is."""
-    names = ("objects", "objects_borrowed", "tasks_pending", "leases")
+    names = ("objects", "objects_borrowed", "tasks_pending", "leases", "actors")
 
     def counts() -> dict[str, int]:
         gc.collect()

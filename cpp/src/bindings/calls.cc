@@ -141,15 +141,18 @@ PyObject* RemoteCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
 
 // --- ActorCore ---
 
+// Takes over a handle.
 PyObject* NewActorCore(core_worker::Actor* actor) {
   PyObject* self = actor_core_type.tp_alloc(&actor_core_type, 0);
-  if (self == nullptr) return nullptr;
+  if (self == nullptr) {
+    TheSession().worker->DropHandle(actor);
+    return nullptr;
+  }
   auto* core = reinterpret_cast<ActorCore*>(self);
   core->actor = actor;
   core->epoch = TheSession().epoch;
   core->id = actor->id;
   core->pending_max = -1;
-  TheSession().worker->AddHandle(actor);
   return self;
 }
 

@@ -11,8 +11,8 @@
 //             all others, or, without a retry left, returned to be failed
 //
 // Threading:  a core of the gateway's monitor: only under its mutex.
-// Ownership:  owns Actors for as long as the process is connected; tasks only
-//             while they are queued here.
+// Ownership:  owns Actors until they are dead and nothing here refers to them (Forget);
+//             tasks only while they are queued here.
 // Errors:     calls to a dead actor are returned to the caller to be failed.
 #pragma once
 
@@ -53,6 +53,7 @@ struct Actor {
   std::string ended_why;     // like that.
   size_t reruns = 0;         // In the queue: they may overtake what waits.
   size_t pending_calls = 0;  // Made by this process, and not completed.
+  size_t kept_calls = 0;     // Completed, and kept to make what they returned again.
   ErrorCode death_code = ErrorCode::ActorDied;
   std::string death_message;
   ValuePtr death_value;  // What calls to it return, once dead.
@@ -69,6 +70,7 @@ struct Actor {
   bool killed = false;  // For good, from here: its death is on its way, calls wait for it.
   std::unordered_map<std::string, std::unique_ptr<Function>> methods;
   // Its creation: the task whose arguments it reads, and who waits for the answer.
+  bool creating = false;  // Not answered.
   Task* creation_task = nullptr;
   bool keep_creation = false;  // They are read again when it is restarted.
   Waiter* creation_waiter = nullptr;
@@ -78,6 +80,13 @@ struct Actor {
   bool CanSend(const Task& task) const {
     return channel && state == ActorState::Alive && !killed && queue.empty() &&
            task.unresolved == 0;
+  }
+  // Something is to be done when its last call is completed.
+  bool EndsWithCalls() const { return scope_held || state == ActorState::Dead; }
+  // Nothing in this process refers to it, and no news of it will come.
+  bool IsForgettable() const {
+    return state == ActorState::Dead && handles == 0 && pending_calls == 0 && kept_calls == 0 &&
+           scope == nullptr && !creating && creation_waiter == nullptr;
   }
   bool WantsConnection() const {
     return state == ActorState::Alive && !channel && !connecting && lost.empty() && !unreachable;
@@ -89,6 +98,8 @@ class ActorSubmitter {
   // The actor; made, Pending, if it is not known yet (`made` tells).
   Actor* Get(const ActorId& id, bool& made);
   Actor* Find(const ActorId& id) const;
+  // REQUIRES: IsForgettable.
+  void Forget(Actor* actor) { actors_.erase(ActorId(actor->id)); }
   Function* Method(Actor* actor, const std::string& method, const MethodOptions& options = {});
   // The call at the head of the queue, taken out, if it may leave now; or null. One
   // that is run again for what it returned leaves whenever it can: the head may wait for it.

@@ -211,6 +211,7 @@ class CoreWorker : private GatewayHandler {
   Status Cancel(Object* object, bool force, bool recursive);
 
   // --- Actors (core_worker_actors.cc) ---
+  // An actor that is handed out comes with one handle, which is to be dropped.
   struct CreatedActor {
     Actor* actor;
     std::optional<std::string> existing_handle;
@@ -230,7 +231,6 @@ class CoreWorker : private GatewayHandler {
   Object* SubmitActorCall(Actor* actor, Function* method, uint16_t returns, CallArguments arguments,
                           std::vector<Object*>* more, GeneratorKind kind = GeneratorKind::None,
                           std::shared_ptr<ObjectStream>* stream = nullptr);
-  void AddHandle(Actor* actor);
   void DropHandle(Actor* actor);
   // The handle is being passed on: an object of ours, with one reference for the
   // caller, that is to go with it. Null if handles do not decide on this actor's life.
@@ -452,8 +452,13 @@ class CoreWorker : private GatewayHandler {
   Task* NewActorTask(Actor* actor, Function* method, uint16_t returns, CallArguments& arguments);
   // No handle is left, here or anywhere.
   void EndActor(Actor* actor);
+  void LetGoOfHandle(Actor* actor);
   void LetGoOfScope(Actor* actor);
   void ScopeEnded(Actor* actor);
+  void LastCallEnded(Actor* actor);
+  // Soon, if that is so then.
+  void ForgetIfUnused(Actor* actor);
+  void Forget(const ActorId& id);
 
   Peer* GetPeer(const WorkerAddress& address);
   void PeerConnected(Peer& peer, UniqueFd socket);

@@ -70,6 +70,8 @@ Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
     actor->class_name = options.class_name;
     actor->ours = !options.detached;
     actor->handle = options.handle;
+    actor->handles = 1;
+    actor->creating = true;
     actor->keep_creation = options.max_restarts != 0;
     Function* constructor = actors_.Method(actor, "__init__");
     Task* task = NewTask(constructor, 0, arguments);
@@ -92,19 +94,27 @@ Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
         gateway_.Wait(lock, waiter, INT64_MAX, raylet_.get(), options_.interrupted);
     actor->creation_waiter = nullptr;
     actor->creation_reply = nullptr;
-    if (result == WaitResult::Interrupted) return Status(ErrorCode::Cancelled, "interrupted");
+    if (result == WaitResult::Interrupted) {
+      LetGoOfHandle(actor);
+      gateway_.FlushDirty(lock);
+      return Status(ErrorCode::Cancelled, "interrupted");
+    }
     if (reply.empty()) return CreatedActor{actor, std::nullopt};  // Dead; its calls say why.
   }
   const auto* created =
       flatbuffers::GetRoot<fbr::Message>(reply.data())->body_as_CreateActorReply();
   if (created->error() != ErrorCode::Ok) {
+    DropHandle(actor);
     return Status(created->error(), ToString(created->message()));
   }
   if (created->existing() == nullptr) return CreatedActor{actor, std::nullopt};
   Actor* existing = GetActor(ToId<ActorId>(created->existing()->actor_id()));
   Lock lock(gateway_.mutex());
+  // The one that was not made: nobody will hear of it.
   actor->ours = false;
+  actor->state = ActorState::Dead;
   if (actor->creation_task != nullptr) FinishTask(std::exchange(actor->creation_task, nullptr));
+  LetGoOfHandle(actor);
   OnActorUpdate(*created->existing());
   gateway_.FlushDirty(lock);
   return CreatedActor{existing, HandleOf(*created->existing())};
@@ -138,6 +148,7 @@ Actor* CoreWorker::GetActor(const ActorId& id) {
   Lock lock(gateway_.mutex());
   bool made = false;
   Actor* actor = actors_.Get(id, made);
+  ++actor->handles;
   if (made && raylet_lost_.empty()) {
     SendRaylet(
         &lock,
@@ -336,18 +347,48 @@ void CoreWorker::FinishActorDeath(Actor* actor) {
       actor->queue.push_back(task);
     }
   }
+  ForgetIfUnused(actor);
 }
 
-void CoreWorker::AddHandle(Actor* actor) {
+void CoreWorker::ForgetIfUnused(Actor* actor) {
+  if (!actor->IsForgettable()) return;
+  // Not from inside the caller, which may be using it, or going through them all.
+  gateway_.Defer([this, id = actor->id] { Forget(id); });
+}
+
+void CoreWorker::Forget(const ActorId& id) {
   Lock lock(gateway_.mutex());
-  ++actor->handles;
+  Actor* actor = actors_.Find(id);
+  if (actor == nullptr || !actor->IsForgettable()) return;
+  // Its channel may still be open, and know its methods by their addresses: nothing
+  // more is called over it.
+  actors_.Forget(actor);
+  if (!raylet_lost_.empty()) return;
+  SendRaylet(
+      nullptr,
+      [&](Builder& builder, fbr::Body& type) {
+        type = fbr::Body::UnsubscribeActor;
+        return fbr::CreateUnsubscribeActor(builder, PutId(builder, id)).Union();
+      },
+      nullptr);
+  gateway_.FlushDirty(lock);
 }
 
 void CoreWorker::DropHandle(Actor* actor) {
   Lock lock(gateway_.mutex());
+  LetGoOfHandle(actor);
+  gateway_.FlushDirty(lock);
+}
+
+void CoreWorker::LetGoOfHandle(Actor* actor) {
   --actor->handles;
   LetGoOfScope(actor);
-  gateway_.FlushDirty(lock);
+  ForgetIfUnused(actor);
+}
+
+void CoreWorker::LastCallEnded(Actor* actor) {
+  if (actor->scope_held) LetGoOfScope(actor);
+  ForgetIfUnused(actor);
 }
 
 void CoreWorker::LetGoOfScope(Actor* actor) {
@@ -375,6 +416,7 @@ void CoreWorker::ScopeEnded(Actor* actor) {
   actor->scope = nullptr;
   // One that came back may be in use here without having been passed on again.
   if (actor->handles == 0 && !actor->ending) EndActor(actor);
+  ForgetIfUnused(actor);
 }
 
 void CoreWorker::EndActor(Actor* actor) {

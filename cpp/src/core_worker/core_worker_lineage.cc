@@ -94,6 +94,7 @@ void CoreWorker::RunAgain(Task* task) {
   for (Object* inner : task->pinned) HoldAgain(inner);
   WaitForArguments(task);
   if (task->actor != nullptr) {
+    --task->actor->kept_calls;
     if (task->counted) ++task->actor->pending_calls;
     actors_.RunAgain(task->actor, task);
   }
@@ -113,8 +114,9 @@ void CoreWorker::HoldAgain(Object* object) {
 
 void CoreWorker::KeepLineage(Task* task) {
   FreedEffects freed;
-  if (task->counted && --task->actor->pending_calls == 0 && task->actor->scope_held) {
-    LetGoOfScope(task->actor);
+  if (task->actor != nullptr) ++task->actor->kept_calls;
+  if (task->counted && --task->actor->pending_calls == 0 && task->actor->EndsWithCalls()) {
+    LastCallEnded(task->actor);
   }
   --tasks_pending_;
   for (const RefArgument& argument : task->ref_args) {
@@ -150,6 +152,7 @@ void CoreWorker::EndLineage(Task* task, bool evicted, FreedEffects& freed) {
     objects_.DropFromLineage(argument.object, freed);
   }
   for (Object* inner : task->pinned) objects_.DropFromLineage(inner, freed);
+  if (task->actor != nullptr && --task->actor->kept_calls == 0) ForgetIfUnused(task->actor);
   delete task;
 }
 

@@ -140,6 +140,7 @@ void CoreWorker::Dispatch(Lock* lock, Task* task) {
     creations_.erase(creation);
     actor->death_value = error;
     actor->state = ActorState::Dead;
+    actor->creating = false;
     FinishTask(task);
     return FinishActorDeath(actor);
   }
@@ -299,8 +300,8 @@ void CoreWorker::FinishTask(Task* task) {
     objects_.TaskDone(object, freed);
   }
   if (!freed.empty()) Apply(freed);
-  if (task->counted && --task->actor->pending_calls == 0 && task->actor->scope_held) {
-    LetGoOfScope(task->actor);
+  if (task->counted && --task->actor->pending_calls == 0 && task->actor->EndsWithCalls()) {
+    LastCallEnded(task->actor);
   }
   --tasks_pending_;
   awaiting_arguments_.Remove(task);

@@ -380,6 +380,65 @@ TEST_F(CoreWorkerActorsTest, ACallMadeAfterAKillIsNotQuickerThanIt) {
   EXPECT_THAT(Take(after), StartsWith("ActorDied: "));
 }
 
+TEST_F(CoreWorkerActorsTest, ADeadOneIsForgottenWithItsLastHandle) {
+  Actor* actor = CreateAlive();
+  const ActorId id = actor->id;
+  Object* result = CallActor(actor);
+  EXPECT_NE(Next(*worker), nullptr);
+  worker.reset();
+  TellUpdate(actor, fbr::ActorState::Dead, {}, SIGKILL);
+  EXPECT_THAT(Take(result), StartsWith("ActorDied"));
+  EXPECT_EQ(driver->GetStatistics().actors, 1u);  // A call to it has to say that it is dead.
+  EXPECT_THAT(Take(CallActor(actor)), StartsWith("ActorDied"));
+  driver->DropHandle(actor);
+  const auto unsubscribed = raylet.Await(Body::UnsubscribeActor);
+  EXPECT_EQ(ToId<ActorId>(unsubscribed->body_as_UnsubscribeActor()->actor_id()), id);
+  EXPECT_EQ(driver->GetStatistics().actors, 0u);
+
+  // A handle that comes back asks anew.
+  Actor* again = driver->GetActor(id);
+  EXPECT_EQ(ToId<ActorId>(raylet.Await(Body::SubscribeActor)->body_as_SubscribeActor()->actor_id()),
+            id);
+  Object* late = CallActor(again);
+  TellUpdate(again, fbr::ActorState::Dead, {}, SIGKILL);
+  EXPECT_THAT(Take(late), StartsWith("ActorDied"));
+  driver->DropHandle(again);
+  raylet.Await(Body::UnsubscribeActor);
+  EXPECT_EQ(driver->GetStatistics().actors, 0u);
+}
+
+TEST_F(CoreWorkerActorsTest, OneWithoutHandlesIsForgottenWhenItIsDead) {
+  Actor* actor = CreateAlive();
+  Object* result = CallActor(actor);
+  driver->DropHandle(actor);  // The last: its end is queued behind the call.
+  RunOne(*worker, "the last result");
+  EXPECT_EQ(Take(result), "the last result");
+  EXPECT_EQ(Next(*worker)->method, "__ray_terminate__");
+  AwaitThatTheDriverKnows();
+  EXPECT_EQ(driver->GetStatistics().actors, 1u);
+  TellUpdate(actor, fbr::ActorState::Dead, {}, SIGTERM);
+  worker.reset();
+  raylet.Await(Body::UnsubscribeActor);
+  EXPECT_EQ(driver->GetStatistics().actors, 0u);
+  EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+}
+
+TEST_F(CoreWorkerActorsTest, ANameThatIsTakenLeavesNoActorBehind) {
+  ActorOptions options;
+  options.name = "taken";
+  options.class_id = FunctionId::FromRandom();
+  std::thread gcs([&] {
+    const auto create = raylet.Await(Body::CreateActor);
+    raylet.Send(create.from, create->request_id(), Body::CreateActorReply, [](Builder& builder) {
+      return fbr::CreateCreateActorReply(builder, ErrorCode::AlreadyExists).Union();
+    });
+  });
+  EXPECT_FALSE(driver->CreateActor(std::move(options), Arguments()).has_value());
+  gcs.join();
+  raylet.Await(Body::UnsubscribeActor);
+  EXPECT_EQ(driver->GetStatistics().actors, 0u);
+}
+
 TEST_F(CoreWorkerActorsTest, WithoutTheRayletAnActorIsDead) {
   Actor* before = Create();
   Object* queued = CallActor(before);
