@@ -20,6 +20,9 @@
 // Errors:     a channel that fails is closed and OnClosed told, once.
 #pragma once
 
+#include <sys/epoll.h>
+#include <time.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -124,6 +127,7 @@ class Gateway {
   void Rest(Lock& lock);
   bool PollHot(Channel& channel);
   void Sleep(int64_t deadline_ns);
+  int AwaitEvents(epoll_event* events, const timespec* timeout);
   // False: the channel is closed.
   bool ReadInto(Channel& channel, bool& got);
   void Deliver(Channel& channel, bool open);
@@ -167,6 +171,7 @@ class Gateway {
   std::vector<uint64_t> writable_;
   bool accept_ready_ = false;
   bool watched_event_ = false;
+  bool has_pwait2_ = true;  // Until the kernel says that it has not.
 };
 
 int64_t NowNs();
