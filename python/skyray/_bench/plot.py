@@ -18,6 +18,7 @@ WIDTH = LABELS + BARS + FIGURES
 MET, MISSED, PLAIN = "#1a7f5a", "#c2571a", "#5b6b7b"
 INK, FAINT, PAPER = "#1c2630", "#d5dce3", "#ffffff"
 STEPS = (1, 2, 5)
+CROWDED = 500  # From here on the steps' labels would touch.
 
 
 def plot(report: Report) -> str:
@@ -68,12 +69,14 @@ def axis(low: float, high: float, x: Callable[[float], float], height: int) -> l
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for step in STEPS:
             tick = step * 10.0**power
-            if low <= tick <= high:
-                parts += [
-                    f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP - 6}" '
-                    f'y2="{height - 10}" stroke="{INK if tick == 1 else FAINT}"/>',
-                    text(x(tick), TOP - 9, f"{tick:g}x", anchor="middle", fill=PLAIN),
-                ]
+            if not low <= tick <= high:
+                continue
+            parts.append(
+                f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP - 6}" '
+                f'y2="{height - 10}" stroke="{INK if tick == 1 else FAINT}"/>'
+            )
+            if step == 1 or high / low < CROWDED:
+                parts.append(text(x(tick), TOP - 9, f"{tick:,g}x", anchor="middle", fill=PLAIN))
     return parts
 
 
