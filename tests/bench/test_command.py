@@ -101,3 +101,10 @@ def test_microscope_shows_what_each_process_took() -> None:
     assert done.returncode == 0, done.stderr
     assert f"{microscope.OPERATIONS:,} operations" in done.stdout
     assert "driver" in done.stdout
+
+
+def test_microscope_names_the_operations_there_are() -> None:
+    done = bench("--microscope", "nothing_like_it")
+    assert done.returncode == 1
+    assert "actor_call" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -58,7 +58,10 @@ def main() -> None:
     parser.add_argument("case", nargs="?")
     chosen = parser.parse_args()
     if chosen.microscope:
-        load_part("microscope").look(chosen.module, chosen.microscope, chosen.syscalls)
+        try:
+            load_part("microscope").look(chosen.module, chosen.microscope, chosen.syscalls)
+        except ValueError as error:
+            sys.exit(f"skyray bench: {error}")
         return
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What the system or its workers print is not the result.

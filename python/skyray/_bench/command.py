@@ -123,10 +123,11 @@ def chosen_systems(chosen: argparse.Namespace) -> dict[str, tuple[str, str]]:
     return systems
 
 
-def environment_of(system: str, mark: str) -> dict[str, str]:
+def environment_of(python: str, module: str, mark: str) -> dict[str, str]:
     environment = {**os.environ, process_tree.MARK: mark}
     package = str(FOLDER.parents[1])
-    if system == OURS and package not in sysconfig.get_paths().values():
+    installed = package in sysconfig.get_paths().values()
+    if module == OURS and python == sys.executable and not installed:
         # Used from a source tree: the child is to find the same one.
         path = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = package + (os.pathsep + path if path else "")
@@ -141,7 +142,7 @@ def run_child(
     quick = ["--quick"] if chosen.quick else []
     child = subprocess.Popen(
         [python, str(FOLDER / "child.py"), *quick, module, case],
-        env=environment_of(system, mark),
+        env=environment_of(python, module, mark),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -242,6 +243,6 @@ def microscope(systems: dict[str, tuple[str, str]], chosen: argparse.Namespace) 
         command = [python, str(FOLDER / "child.py"), "--microscope", chosen.microscope, module]
         command += ["--syscalls"] if chosen.syscalls else []
         print(f"{system}:", flush=True)
-        environment = environment_of(system, uuid.uuid4().hex)
+        environment = environment_of(python, module, uuid.uuid4().hex)
         status |= subprocess.run(command, env=environment, check=False).returncode != 0
     return int(status)
