@@ -69,6 +69,10 @@ StorePin::~StorePin() {
   connection_->With([this](plasma::Client& client) { (void)client.Release(id_).ok(); });
 }
 
+Result<std::shared_ptr<uint8_t>> StorePin::CopyOnWrite(std::span<const uint8_t> part) const {
+  return connection_->With([&](plasma::Client& client) { return client.CopyOnWrite(id_, part); });
+}
+
 Result<std::unique_ptr<StoreAccess>> StoreAccess::Connect(const std::string& path,
                                                           std::function<bool()> interrupted) {
   auto connection = StoreConnection::Connect(path, std::move(interrupted));

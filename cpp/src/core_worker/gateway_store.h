@@ -61,6 +61,8 @@ class StorePin {
   StorePin(const StorePin&) = delete;
   StorePin& operator=(const StorePin&) = delete;
   std::span<const uint8_t> bytes() const { return {view_.data, view_.data_bytes}; }
+  // As plasma/client.h.
+  Result<std::shared_ptr<uint8_t>> CopyOnWrite(std::span<const uint8_t> part) const;
 
  private:
   std::shared_ptr<StoreConnection> connection_;

@@ -390,6 +390,25 @@ Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& plac
   return mapping;
 }
 
+Result<std::shared_ptr<uint8_t>> Client::CopyOnWrite(const ObjectId& id,
+                                                     std::span<const uint8_t> part) {
+  const auto held = held_.find(id);
+  if (held == held_.end()) return Status(ErrorCode::ObjectNotFound, "the object is not held");
+  const ObjectView& view = held->second.view;
+  const auto found = segments_.find(held->second.segment);
+  // After the store was told to use a segment's number anew, the view keeps the old one.
+  if (found == segments_.end() || found->second.read_only.get() != view.mapping.get() ||
+      part.data() < view.data || part.data() + part.size() > view.data + view.data_bytes) {
+    return Status(ErrorCode::ObjectNotFound, "these bytes are not of that object");
+  }
+  const auto from = static_cast<uint64_t>(part.data() - found->second.read_only->data());
+  const uint64_t before = from % kPageBytes;
+  auto mapped =
+      Mapping::MapCopyOnWrite(found->second.fd.get(), from - before, before + part.size());
+  if (!mapped) return mapped.error();
+  return std::shared_ptr<uint8_t>(*mapped, (*mapped)->data() + before);
+}
+
 void Client::Forget(uint32_t segment) {
   if (segment < kFallbackSegmentFirst) return;
   // Not while a reply is under way that may count on it.

@@ -142,6 +142,11 @@ class Client {
   bool Holds(const ObjectId& id) const { return held_.contains(id); }
   // What this client holds under `id`, without one reference more; null if nothing.
   const ObjectView* View(const ObjectId& id) const;
+  // `part` of what this client holds under `id`, to be written as well: what is written
+  // is seen through this pointer alone. To be dropped before the object is released.
+  // Errors: ObjectNotFound: not held, or the part is of something else; InvalidArgument,
+  // IoError: it cannot be had without a copy.
+  Result<std::shared_ptr<uint8_t>> CopyOnWrite(const ObjectId& id, std::span<const uint8_t> part);
 
  private:
   struct SharedSegment {

@@ -178,6 +178,23 @@ Result<std::shared_ptr<Mapping>> Mapping::Map(int fd, uint64_t bytes, bool writa
   return std::shared_ptr<Mapping>(new Mapping(static_cast<uint8_t*>(data), bytes));
 }
 
+Result<std::shared_ptr<Mapping>> Mapping::MapCopyOnWrite(int fd, uint64_t offset, uint64_t bytes) {
+  struct statfs system = {};
+  if (fstatfs(fd, &system) != 0) return ErrnoStatus("looking at a store segment", errno);
+  if (system.f_type == HUGETLBFS_MAGIC) {
+    return Status(ErrorCode::InvalidArgument, "huge pages cannot be copied when written to");
+  }
+  // Not reserved: most of it is never written.
+  constexpr int kFlags = MAP_PRIVATE | MAP_NORESERVE;
+  void* data =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kFlags, fd, static_cast<off_t>(offset));
+  if (data == MAP_FAILED) {
+    return ErrnoStatus("mapping " + std::to_string(bytes) + " bytes of a store segment", errno);
+  }
+  madvise(data, bytes, MADV_DONTDUMP);
+  return std::shared_ptr<Mapping>(new Mapping(static_cast<uint8_t*>(data), bytes));
+}
+
 void Mapping::MakePrivate(int fd) const {
   constexpr int kFlags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
   if (mmap(data_, bytes_, PROT_READ | PROT_WRITE, kFlags, fd, 0) != MAP_FAILED) return;

@@ -33,6 +33,10 @@ class Mapping {
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
+  // Whole pages from `offset` on, which is a multiple of kPageBytes, to be written as well:
+  // who writes to one gets a copy of it that nobody else sees, all others stay shared.
+  // Errors: InvalidArgument for huge pages, of which there may be none left to copy to.
+  static Result<std::shared_ptr<Mapping>> MapCopyOnWrite(int fd, uint64_t offset, uint64_t bytes);
   // From now on what is written here is seen here only; `fd` is what was mapped.
   void MakePrivate(int fd) const;
 

@@ -183,6 +183,44 @@ TEST_F(ClientTest, WhatIsGotCannotBeWritten) {
   EXPECT_EQ(WEXITSTATUS(status), 42);
 }
 
+// The bytes of what `client` holds under `id`, from `offset` on.
+std::span<const uint8_t> Part(const Client& client, const ObjectId& id, size_t offset,
+                              size_t bytes) {
+  return {client.View(id)->data + offset, bytes};
+}
+
+TEST_F(ClientTest, WhatIsWrittenToACopyOnWriteViewIsSeenThroughItAlone) {
+  PutText(*client, owner, "before it in the segment");
+  const ObjectId id = PutText(*client, owner, std::string(3 * 4096, 'o'));
+  const ObjectId ids[] = {id};
+  auto views = client->Get(ids, 0);
+  ASSERT_TRUE(views.has_value() && views->front().has_value());
+  const auto one = client->CopyOnWrite(id, Part(*client, id, 100, 5000));
+  const auto two = client->CopyOnWrite(id, Part(*client, id, 0, 3 * 4096));
+  ASSERT_TRUE(one && two) << one.error().message();
+
+  EXPECT_EQ(std::string(one->get(), one->get() + 5000), std::string(5000, 'o'));
+  std::memset(one->get(), 'x', 5000);
+  EXPECT_EQ(std::string(one->get(), one->get() + 5000), std::string(5000, 'x'));
+  EXPECT_EQ(std::string(two->get(), two->get() + 3 * 4096), std::string(3 * 4096, 'o'));
+  EXPECT_EQ(TextOf(views->front()), std::string(3 * 4096, 'o'));
+  EXPECT_EQ(GetText(*store.Connect(), id, 0), std::string(3 * 4096, 'o'));
+}
+
+TEST_F(ClientTest, ACopyOnWriteViewIsOfWhatIsHeldOnly) {
+  const ObjectId id = PutText(*client, owner, "short");
+  const uint8_t elsewhere[5] = {};
+  EXPECT_EQ(client->CopyOnWrite(id, elsewhere).error().code(), ErrorCode::ObjectNotFound);
+  const ObjectId ids[] = {id};
+  auto views = client->Get(ids, 0);
+  ASSERT_TRUE(views.has_value() && views->front().has_value());
+  EXPECT_EQ(client->CopyOnWrite(id, elsewhere).error().code(), ErrorCode::ObjectNotFound);
+  EXPECT_FALSE(client->CopyOnWrite(id, Part(*client, id, 1, 5)));
+  EXPECT_TRUE(client->CopyOnWrite(id, Part(*client, id, 1, 4)));
+  client->Disconnect();
+  EXPECT_FALSE(client->CopyOnWrite(id, {views->front()->data, 5}));
+}
+
 TEST_F(ClientTest, AViewOutlivesItsClient) {
   const ObjectId id = PutText(*client, owner, "still mapped");
   const std::vector<ObjectId> ids{id};
