@@ -12,6 +12,7 @@ import collections
 import io
 import os
 import pickle
+import sys
 import types
 from typing import Any, Callable, ClassVar
 
@@ -33,6 +34,10 @@ _REMEMBERED_MAX = 10_000
 
 # What skyray.util.register_serializer was told: class -> what pickle calls a reducer.
 registered: dict[type, Callable[[Any], Any]] = {}
+# The same for types of libraries that this process has imported.
+_of_libraries: dict[type, Callable[[Any], Any]] = {}
+# Those that it has not: name -> which module here knows their types. None is imported for that.
+_unknown = {"torch": "_tensors", "pyarrow": "_tables"}
 
 
 def reducer_of(
@@ -45,7 +50,7 @@ class _CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Cloudpickle's, with the registered serializers ahead of its own rules."""
 
     dispatch_table: ClassVar[Any] = collections.ChainMap(
-        registered, *cloudpickle.Pickler.dispatch_table.maps
+        registered, _of_libraries, *cloudpickle.Pickler.dispatch_table.maps
     )
 
 
@@ -74,12 +79,30 @@ def serialize(value: Any) -> tuple[bytes, list[Any]]:
             message says what, how one gets to it from ``value``, and what to do.
     """
     buffers: list[Any] = []
+    for library in _unknown:
+        if library in sys.modules:
+            _learn_libraries()
+            break
     with io.BytesIO() as file:
         try:
             _Pickler(file, 5, buffer_callback=buffers.append).dump(value)
         except (TypeError, pickle.PicklingError) as error:
             raise _explained(value, "the value", error) from _worth_showing(error)
         return file.getvalue(), buffers
+
+
+def _learn_libraries() -> None:
+    """Has the types of what has been imported since pickled as is best for them."""
+    global _unknown
+    import importlib
+
+    for library in [name for name in _unknown if name in sys.modules]:
+        module = importlib.import_module(f".{_unknown[library]}", __package__)
+        found = module.reducers()
+        if found is not None:
+            _of_libraries.update(found)
+            # Anew: another thread may be going through it.
+            _unknown = {name: own for name, own in _unknown.items() if name != library}
 
 
 def dump_code(code: Any, name: str) -> bytes:

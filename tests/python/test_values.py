@@ -19,6 +19,7 @@ import pytest
 
 import skyray
 from skyray import exceptions
+from skyray._serialization import serialize
 
 pytestmark = pytest.mark.usefixtures("runtime")
 # Workers cannot import this module.
@@ -245,12 +246,21 @@ def test_tables_and_frames_share_memory() -> None:
     assert skyray.get(identity.remote(frame)).equals(frame)
 
 
-def test_tensors_share_memory() -> None:
-    torch = pytest.importorskip("torch")
-    ref = skyray.put(torch.arange(100_000))
-    one, two = skyray.get(ref), skyray.get(ref)
-    assert one.equal(torch.arange(100_000))
-    assert one.data_ptr() == two.data_ptr()
+def test_of_a_slice_of_a_table_only_the_slice_travels() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    schema = pyarrow.schema([("a", pyarrow.int64()), ("s", pyarrow.string())], {"made": "here"})
+    rows = {"a": range(100_000), "s": [str(i) for i in range(100_000)]}
+    table = pyarrow.table(rows, schema)
+    batch = pyarrow.record_batch(rows, schema)
+    for part in (table.slice(7, 5), batch.slice(7, 5), pyarrow.concat_tables([table.slice(1, 2)] * 3)):
+        inband, buffers = serialize(part)
+        assert len(inband) + sum(memoryview(one).nbytes for one in buffers) < 5000
+        for got in there_and_back(part):
+            assert type(got) is type(part)
+            assert got.equals(part, check_metadata=True)
+    # As a whole its own buffers travel, uncopied.
+    _, buffers = serialize(table)
+    assert any(memoryview(one).nbytes == 800_000 for one in buffers)
 
 
 @pytest.mark.parametrize(

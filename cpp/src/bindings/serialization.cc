@@ -2,7 +2,6 @@
 #include "bindings/serialization.h"
 
 #include <cstring>
-#include <span>
 
 #include "bindings/object_ref.h"
 #include "bindings/session.h"
@@ -285,6 +284,16 @@ PyObject* Deserialize(const ReadableValue& value) {
     }
   }
   return Malformed();
+}
+
+BufferPart PartOf(PyObject* buffer) {
+  if (!Py_IS_TYPE(buffer, &buffer_type)) {
+    PyErr_Format(PyExc_TypeError, "a buffer of a value is wanted, got %R",
+                 reinterpret_cast<PyObject*>(Py_TYPE(buffer)));
+    return {};
+  }
+  const auto* part = reinterpret_cast<const PyValueBuffer*>(buffer);
+  return {part->value, part->bytes};
 }
 
 bool InitSerialization() {

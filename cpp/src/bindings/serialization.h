@@ -12,6 +12,7 @@
 
 #include <Python.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,14 @@ void EncodeCompactTupleHead(Py_ssize_t items, std::string& out);
 
 // The value; for an error payload, null with that error raised.
 PyObject* Deserialize(const core_worker::ReadableValue& value);
+
+// The bytes in a value that a ValueBuffer of it stands for; null, with an exception set,
+// if `buffer` is something else.
+struct BufferPart {
+  const core_worker::ReadableValue* value = nullptr;
+  std::span<const uint8_t> bytes;
+};
+BufferPart PartOf(PyObject* buffer);
 
 bool InitSerialization();
 
