@@ -28,6 +28,7 @@ Function* ActorSubmitter::Method(Actor* actor, const std::string& method,
   }
   if (!options.group.empty()) key += '\0' + options.group;
   if (options.items_untaken_max != 0) key += '\t' + std::to_string(options.items_untaken_max);
+  if (!options.name.empty()) key += '\r' + options.name;
   auto& slot = actor->methods[key];
   if (!slot) {
     slot = std::make_unique<Function>();
@@ -37,6 +38,7 @@ Function* ActorSubmitter::Method(Actor* actor, const std::string& method,
     slot->max_retries = options.max_retries;
     slot->retry_exceptions = options.retry_exceptions;
     slot->name = actor->class_name.empty() ? method : actor->class_name + "." + method;
+    if (!options.name.empty()) slot->name = options.name;
   }
   return slot.get();
 }

@@ -35,6 +35,7 @@ struct MethodOptions {
   uint64_t items_untaken_max = 0;
   int32_t max_retries = 0;       // max_task_retries: how often a call is sent again.
   std::string retry_exceptions;  // As in DefineFunction.
+  std::string name{};            // For people; "": the class's and the method's.
 };
 
 struct Actor {
@@ -67,7 +68,7 @@ struct Actor {
   Object* scope = nullptr;
   bool scope_held = false;
   bool ending = false;  // Its last call has been submitted.
-  bool killed = false;  // For good, from here: its death is on its way, calls wait for it.
+  bool killed = false;  // From here: news of that are on their way, calls wait for them.
   std::unordered_map<std::string, std::unique_ptr<Function>> methods;
   // Its creation: the task whose arguments it reads, and who waits for the answer.
   bool creating = false;  // Not answered.

@@ -122,9 +122,7 @@ CoreWorker::CoreWorker(CoreWorkerOptions options, SessionInfo session)
   put_task_ = TaskId::FromRandom();
   std::memcpy(put_task_.mutable_data() + TaskId::kSize - JobId::kSize, session_.job_id.data(),
               JobId::kSize);
-  if (const char* bytes = getenv("SKYRAY_max_lineage_bytes")) {
-    lineage_.set_bytes_max(strtoull(bytes, nullptr, 10));
-  }
+  lineage_.set_bytes_max(options_.lineage_bytes_max);
 }
 
 Status CoreWorker::Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<StoreAccess> store) {

@@ -74,6 +74,11 @@ struct CoreWorkerOptions {
   int64_t explain_after_ns = 10'000'000'000;
   // True if the waiting thread is to give up (a signal's handler raised).
   std::function<bool()> interrupted;
+  // How much is kept of tasks, so that lost objects can be made again.
+  uint64_t lineage_bytes_max = kLineageBytesMax;
+  // How often a task is made again whose worker was ended as memory ran short; -1: for
+  // ever. One that has no retries at all is never made again.
+  int32_t oom_retries_max = -1;
 };
 
 struct SessionInfo {
@@ -190,8 +195,6 @@ class CoreWorker : private GatewayHandler {
   // what is in this process is read, and NotFound says that the rest has to wait.
   // Errors: ObjectLost, TimedOut, Cancelled (interrupted).
   Result<ReadableValue> Read(Object* object, int64_t deadline_ns, bool may_wait);
-  // How much may be kept to make lost objects again.
-  void SetLineageBytesMax(uint64_t bytes);
   // Brings an object into this node's store.
   Status Fetch(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
                int64_t deadline_ns);

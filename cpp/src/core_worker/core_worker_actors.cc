@@ -183,6 +183,11 @@ Result<CoreWorker::CreatedActor> CoreWorker::GetNamedActor(const std::string& na
 }
 
 Status CoreWorker::KillActor(const ActorId& id, bool no_restart) {
+  uint64_t version = 0;
+  {
+    const Lock lock(gateway_.mutex());
+    if (const Actor* actor = actors_.Find(id)) version = actor->version;
+  }
   auto reply = Request([&](Builder& builder, fbr::Body& type) {
     type = fbr::Body::KillActor;
     return fbr::CreateKillActor(builder, PutId(builder, id), no_restart).Union();
@@ -191,9 +196,13 @@ Status CoreWorker::KillActor(const ActorId& id, bool no_restart) {
   const auto* ack = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_Ack();
   if (ack == nullptr) return Status(ErrorCode::Internal, "no Ack to KillActor");
   if (ack->error() != ErrorCode::Ok) return Status(ack->error(), ToString(ack->message()));
-  // A call made after this one must not be quicker than the signal.
+  // A call made after this one must not be quicker than the signal, unless what became of
+  // the actor is known by now.
   const Lock lock(gateway_.mutex());
-  if (Actor* actor = no_restart ? actors_.Find(id) : nullptr) actor->killed = true;
+  Actor* actor = actors_.Find(id);
+  if (actor != nullptr && actor->version == version && actor->state == ActorState::Alive) {
+    actor->killed = true;
+  }
   return Status();
 }
 
@@ -261,6 +270,7 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
   if (actor == nullptr || actor->state == ActorState::Dead || info.version() < actor->version) {
     return;
   }
+  if (info.version() > actor->version) actor->killed = false;
   actor->version = info.version();
   if (actor->class_name.empty()) actor->class_name = ToString(info.class_name());
   if (info.state() != fbr::ActorState::Pending && actor->creation_task != nullptr &&

@@ -38,11 +38,6 @@ Status DescribeLoss(const Object& object, Unrecoverable why, const std::string& 
 
 }  // namespace
 
-void CoreWorker::SetLineageBytesMax(uint64_t bytes) {
-  Lock lock(gateway_.mutex());
-  lineage_.set_bytes_max(bytes);
-}
-
 void CoreWorker::ReportLost(Object* object, uint32_t attempt, const std::string& how) {
   // Somebody was faster, and it is another copy by now.
   if (object->state != ObjectState::InStore || object->attempt != attempt) return;

@@ -138,7 +138,7 @@ void CoreWorker::Dispatch(Lock* lock, Task* task) {
     // Dead before it was born.
     Actor* actor = creation->second.actor;
     creations_.erase(creation);
-    actor->death_value = error;
+    actor->death_value = CreationError(error, actor->id.Hex());
     actor->state = ActorState::Dead;
     actor->creating = false;
     FinishTask(task);
@@ -518,8 +518,15 @@ void CoreWorker::RetryOrFail(Task* task, ErrorCode code, const std::string& mess
   if (task->retries_left == 0 || !retry || !raylet_lost_.empty()) {
     return Complete(task, MakeErrorValue(code, message));
   }
-  // Memory that others used is no fault of the task's: such ends are not counted.
-  if (task->retries_left > 0 && code != ErrorCode::OutOfMemoryKilled) --task->retries_left;
+  // Memory that others used is no fault of the task's: such ends have a count of their own.
+  if (code == ErrorCode::OutOfMemoryKilled) {
+    if (task->oom_retries == options_.oom_retries_max) {
+      return Complete(task, MakeErrorValue(code, message));
+    }
+    if (options_.oom_retries_max > 0) ++task->oom_retries;
+  } else if (task->retries_left > 0) {
+    --task->retries_left;
+  }
   task->sent = false;
   Dispatch(nullptr, task);
 }

@@ -105,6 +105,14 @@ ValuePtr MakeErrorValue(ErrorCode code, std::string_view message, std::string_vi
   return MakeValue({PayloadFormat::SystemError, inband, {}});
 }
 
+ValuePtr CreationError(const ValuePtr& error, const std::string& actor_hex) {
+  const auto payload = PayloadView::Parse(error->span());
+  if (!payload || payload->format != PayloadFormat::TaskError) return error;
+  std::string inband = kOfCreation + actor_hex;
+  inband.append(reinterpret_cast<const char*>(payload->inband.data()), payload->inband.size());
+  return MakeValue({PayloadFormat::TaskError, inband, {}});
+}
+
 SystemErrorView ParseSystemError(const PayloadView& payload) {
   const std::string_view text(reinterpret_cast<const char*>(payload.inband.data()),
                               payload.inband.size());

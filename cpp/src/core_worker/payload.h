@@ -108,6 +108,12 @@ ValuePtr MakeValue(const PayloadParts& parts);
 // `actor_hex` is empty or 32 digits.
 ValuePtr MakeErrorValue(ErrorCode code, std::string_view message, std::string_view actor_hex = {});
 
+// What a TaskError begins with, and the actor's 32 digits, if one could not be made
+// because of it.
+constexpr char kOfCreation = 'C';
+// The error of an argument of an actor's creation, as its calls are to raise it.
+ValuePtr CreationError(const ValuePtr& error, const std::string& actor_hex);
+
 struct SystemErrorView {
   ErrorCode code;
   std::string actor_hex;

@@ -55,6 +55,7 @@ struct Task {
   uint16_t returns_asked = 1;
   uint16_t flags = 0;        // CallHeader's.
   int32_t retries_left = 0;  // -1: for ever.
+  int32_t oom_retries = 0;   // Made so far, as memory had run short.
   int32_t unresolved = 0;    // Arguments that are not ready yet.
   bool sent = false;
   bool counted = false;         // In Actor::pending_calls.

@@ -380,6 +380,31 @@ TEST_F(CoreWorkerActorsTest, ACallMadeAfterAKillIsNotQuickerThanIt) {
   EXPECT_THAT(Take(after), StartsWith("ActorDied: "));
 }
 
+TEST_F(CoreWorkerActorsTest, ACallMadeAfterAKillThatRestartsIsForTheNextLife) {
+  Actor* actor = CreateAlive();
+  Object* before = CallActor(actor);
+  RunOne(*worker, "known to be alive");
+  EXPECT_EQ(Take(before), "known to be alive");
+  for (const bool told_first : {false, true}) {
+    std::thread raylets_part([&] {
+      const auto asked = raylet.Await(Body::KillActor);
+      if (told_first) TellUpdate(actor, fbr::ActorState::Restarting, {}, SIGKILL);
+      raylet.Send(asked.from, asked->request_id(), Body::Ack,
+                  [](Builder& builder) { return fbr::CreateAck(builder).Union(); });
+    });
+    ASSERT_TRUE(driver->KillActor(actor->id, /*no_restart=*/false).ok());
+    raylets_part.join();
+    Object* after = CallActor(actor, "after");
+    if (!told_first) TellUpdate(actor, fbr::ActorState::Restarting, {}, SIGKILL);
+    worker = NewWorker();
+    TellUpdate(actor, fbr::ActorState::Alive, worker_id());
+    Call call = Next(*worker);
+    EXPECT_EQ(TextOf(call->call.args), "after");
+    Reply(*worker, *call, "served");
+    EXPECT_EQ(Take(after), "served");
+  }
+}
+
 TEST_F(CoreWorkerActorsTest, ADeadOneIsForgottenWithItsLastHandle) {
   Actor* actor = CreateAlive();
   const ActorId id = actor->id;
@@ -462,7 +487,7 @@ TEST_F(CoreWorkerActorsTest, AnActorWhoseConstructorsArgumentFailedIsDead) {
   options.class_name = "Counter";
   auto created = driver->CreateActor(std::move(options), ArgumentsOf(argument));
   ASSERT_TRUE(created.has_value());
-  EXPECT_EQ(Take(CallActor(created->actor)), "the cause");
+  EXPECT_EQ(Take(CallActor(created->actor)), "C" + created->actor->id.Hex() + "the cause");
   driver->Drop(argument);
 }
 

@@ -217,7 +217,7 @@ TEST_F(ClientTest, ACopyOnWriteViewIsOfWhatIsHeldOnly) {
   EXPECT_EQ(client->CopyOnWrite(id, elsewhere).error().code(), ErrorCode::ObjectNotFound);
   EXPECT_FALSE(client->CopyOnWrite(id, Part(*client, id, 1, 5)));
   EXPECT_TRUE(client->CopyOnWrite(id, Part(*client, id, 1, 4)));
-  client->Disconnect();
+  EXPECT_TRUE(client->Release(id).ok());
   EXPECT_FALSE(client->CopyOnWrite(id, {views->front()->data, 5}));
 }
 
