@@ -21,6 +21,8 @@ from ._core import (
 )
 from ._version import __version__
 from .api import (
+    SCRIPT_MODE,
+    WORKER_MODE,
     available_resources,
     cancel,
     cluster_resources,
@@ -42,6 +44,8 @@ from .object_ref_generator import DynamicObjectRefGenerator, ObjectRefGenerator
 from .runtime_context import get_runtime_context
 
 __all__ = [
+    "SCRIPT_MODE",
+    "WORKER_MODE",
     "ActorClassID",
     "ActorID",
     "ClusterID",

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from . import _core
+from . import _core, _worker
 
 # What await_work() answers.
 _CALLS, _DESCRIPTORS, _EXIT, _CANCELLED, _ROOM = 1, 2, 4, 8, 16
@@ -79,6 +79,7 @@ class _Loop:
         selector.owner = self
 
     def run(self, creation: _core.Call) -> None:
+        _worker.warn_of_blocking = True
         asyncio.set_event_loop(self._loop)
         self._loop.call_soon(creation.create)
         self._loop.run_forever()

@@ -39,7 +39,10 @@ class WorkerID(BaseID): ...
 class FunctionID(BaseID): ...
 class ActorClassID(BaseID): ...
 class ClusterID(BaseID): ...
-class PlacementGroupID(BaseID): ...
+
+class PlacementGroupID(BaseID):
+    @classmethod
+    def of(cls, job_id: JobID) -> PlacementGroupID: ...
 
 class JobID(BaseID):
     @classmethod
@@ -48,12 +51,29 @@ class JobID(BaseID):
 
 class ActorID(BaseID):
     @classmethod
-    def of(cls, job_id: JobID, *parent_task_and_counter: Any) -> ActorID:
+    def of(cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int) -> ActorID:
         """A new one of that job; what else is given has no effect."""
     @property
     def job_id(self) -> JobID: ...
 
 class TaskID(BaseID):
+    @classmethod
+    def for_driver_task(cls, job_id: JobID) -> TaskID: ...
+    @classmethod
+    def for_fake_task(cls, job_id: JobID) -> TaskID:
+        """A new one, of no task."""
+    @classmethod
+    def for_normal_task(
+        cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int
+    ) -> TaskID:
+        """The same for the same."""
+    @classmethod
+    def for_actor_creation_task(cls, actor_id: ActorID) -> TaskID: ...
+    @classmethod
+    def for_actor_task(
+        cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int, actor_id: ActorID
+    ) -> TaskID:
+        """The same for the same."""
     def actor_id(self) -> ActorID: ...
     def job_id(self) -> JobID: ...
 
@@ -260,6 +280,8 @@ def connect(
     namespace: str,
     entrypoint: str,
     hooks: Any,
+    max_lineage_bytes: int = ...,
+    task_oom_retries: int = ...,
 ) -> ConnectInfo:
     """Joins the node whose raylet listens at ``raylet_socket``. Once per process
     at a time; starts the I/O thread. ``job_config`` is JSON (docs/design/001)."""
@@ -270,6 +292,10 @@ def after_fork_in_child() -> None:
     """Forgets the parent's connection in a forked child."""
 
 def put(value: Any) -> ObjectRef: ...
+def private_view(buffer: Any, /) -> Buffer:
+    """Of a buffer that pickle was given for a value: its bytes, to be written to. What is
+    written is seen through this object alone. TypeError: it is another kind of object."""
+
 def get(refs: ObjectRef | Sequence[ObjectRef], timeout: float | None) -> Any:
     """The value, or the list of values. ``timeout`` in seconds. Raises what the
     objects hold if that is an error; GetTimeoutError."""
@@ -333,6 +359,7 @@ class ActorOptions(TypedDict, total=False):
     handle: bytes  # Whatever get_named_actor() is to give back.
 
 class MethodOptions(TypedDict, total=False):
+    name: str  # For people; "": the class's and the method's.
     num_returns: int
     generator: str  # "streaming", "dynamic", or "": it is none.
     items_untaken_max: int  # A generator's; 0: any number.
@@ -402,6 +429,9 @@ class TaskContext(TypedDict):
     task_id: bytes
     actor_id: bytes  # Nil (all 0xff) outside an actor.
     task_name: str
+    method: str  # Of an actor; "" for a task.
+    function: Any  # That a task runs, or None.
+    actor: Any  # The instance that this process is, or None.
     gpu_ids: list[str]
     resources: dict[str, float]
     restarts: int

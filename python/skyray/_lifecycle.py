@@ -107,6 +107,7 @@ def start(
     address = address or os.environ.get(ADDRESS_VARIABLE) or "local"
     config = json.dumps(_job_config(runtime_env or {}))
     head: Head | None = None
+    system_config: dict[str, Any] | None = node_options.get("_system_config")
     if address == "local":
         from ._node import Head as NewHead
         from ._node import NodeOptions
@@ -128,6 +129,9 @@ def start(
                 'your own with init(address="local").'
             )
         session_dir, raylet_socket = _find_session(address)
+        from . import _settings
+
+        system_config = _settings.kept(session_dir)
     if namespace is None:
         namespace = _random_namespace()
     try:
@@ -137,6 +141,7 @@ def start(
             namespace=namespace,
             log_to_driver=log_to_driver,
             head=head,
+            system_config=system_config,
         )
     except BaseException:
         if head is not None:

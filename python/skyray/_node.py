@@ -11,7 +11,7 @@ import shutil
 import sys
 from typing import Any
 
-from . import _machine, _session
+from . import _machine, _session, _settings
 from ._daemon import Daemon
 from ._memory_monitor import MemoryMonitor
 from ._spilling import Spilling
@@ -32,7 +32,8 @@ class NodeOptions:
         node_name: for people.
         data_host: address to listen at for other nodes; None: no TCP port at all.
         object_spilling_directory, _system_config: where and when objects are spilled,
-            see :class:`Spilling`; when memory is short, see :class:`MemoryMonitor`.
+            see :class:`Spilling`; when memory is short, see :class:`MemoryMonitor`;
+            what owners of tasks are to know, see :mod:`._settings`.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class NodeOptions:
         self.data_host = data_host
         self.spilling = Spilling(object_spilling_directory, _system_config)
         self.memory_monitor = MemoryMonitor(_system_config)
+        self.owners = _settings.of_owners(_system_config)
         self.labels = dict(labels or {})
         self.gpu_ids = _machine.choose_gpus(None if num_gpus is None else int(num_gpus))
         free = _machine.memory_bytes()
@@ -108,7 +110,7 @@ class Raylet:
             arguments += ["--data-host", options.data_host]
         arguments += ["--python", sys.executable]
         log = os.path.join(session_dir, "logs", f"raylet-{self.node_id[:8]}.log")
-        self.daemon = Daemon("raylet", arguments, log, environment=_environment())
+        self.daemon = Daemon("raylet", arguments, log, environment=_environment(options))
 
     def wait_ready(self) -> None:
         self.daemon.wait_ready()
@@ -135,6 +137,7 @@ class Head:
         self._gcs: Daemon | None = None
         self.raylet: Raylet | None = None
         try:
+            _settings.keep(options.owners, self.session_dir)
             self._gcs = self._start_gcs(storage)
             self.raylet = Raylet(self.session_dir, options, head=True)
         except BaseException:
@@ -181,9 +184,12 @@ class Head:
             return Daemon("gcs_server", arguments, log, pass_fd=listener.fileno())
 
 
-def _environment() -> dict[str, str]:
-    """For a raylet: its zygote must find this very package, however it was found here."""
-    environment = dict(os.environ)
+def _environment(options: NodeOptions) -> dict[str, str]:
+    """For a raylet: its zygote must find this very package, however it was found here.
+
+    Its workers inherit it, and with it what they are to know as owners of tasks.
+    """
+    environment = {**os.environ, **_settings.as_environment(options.owners)}
     parent = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if os.path.basename(parent) not in ("site-packages", "dist-packages"):
         paths = [parent, *filter(None, [environment.get("PYTHONPATH")])]

@@ -23,6 +23,7 @@ from .exceptions import (
     RayError,
     RaySystemError,
     RayTaskError,
+    TaskCancelledError,
     UnserializableException,
 )
 
@@ -30,14 +31,29 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PICKLER_FILE = cloudpickle.Pickler.dump.__code__.co_filename
 _CREATION_SUFFIX = ".__init__"
 _REMEMBERED_MAX = 10_000
+# Ahead of a task's error because of which an actor was not made, with the actor's id in hex.
+_OF_CREATION = b"C"
+_PICKLE_BEGINS = 33
+
+
+def _torch_reducers() -> dict[type, Callable[[Any], Any]] | None:
+    from ._tensors import reducers
+
+    return reducers()
+
+
+def _arrow_reducers() -> dict[type, Callable[[Any], Any]] | None:
+    from ._tables import reducers
+
+    return reducers()
 
 
 # What skyray.util.register_serializer was told: class -> what pickle calls a reducer.
 registered: dict[type, Callable[[Any], Any]] = {}
 # The same for types of libraries that this process has imported.
 _of_libraries: dict[type, Callable[[Any], Any]] = {}
-# Those that it has not: name -> which module here knows their types. None is imported for that.
-_unknown = {"torch": "_tensors", "pyarrow": "_tables"}
+# Those that it has not: name -> what knows their types once it has. Nothing here imports them.
+_unknown = {"torch": _torch_reducers, "pyarrow": _arrow_reducers}
 
 
 def reducer_of(
@@ -94,11 +110,8 @@ def serialize(value: Any) -> tuple[bytes, list[Any]]:
 def _learn_libraries() -> None:
     """Has the types of what has been imported since pickled as is best for them."""
     global _unknown
-    import importlib
-
     for library in [name for name in _unknown if name in sys.modules]:
-        module = importlib.import_module(f".{_unknown[library]}", __package__)
-        found = module.reducers()
+        found = _unknown[library]()
         if found is not None:
             _of_libraries.update(found)
             # Anew: another thread may be going through it.
@@ -175,8 +188,15 @@ def dump_task_error(
     trace = user_traceback(error) + _hint(error)
     # A task that failed because another one did is blamed on that one's cause.
     cause = error.cause if isinstance(error, RayTaskError) else error
+    if type(error).__name__ == "CancelledError" and isinstance(error, _asyncio_cancelled()):
+        cause = TaskCancelledError()
     fields = (name, trace, None, f"skyray::{name}", os.getpid(), ip, actor_repr, actor_id)
     return pickle.dumps((fields, dump_cause(cause, trace)), protocol=5)
+
+
+def _asyncio_cancelled() -> tuple[type[BaseException], ...]:
+    asyncio = sys.modules.get("asyncio")
+    return (asyncio.CancelledError,) if asyncio is not None else ()
 
 
 def _hint(error: BaseException) -> str:
@@ -198,6 +218,10 @@ def dump_retry_exceptions(which: bool | list[type] | tuple[type, ...] | None) ->
 
 def load_task_error(payload: bytes) -> BaseException:
     """The exception for the caller; also of the user's type where that can be."""
+    if payload[:1] == _OF_CREATION:
+        actor_id, rest = payload[1:_PICKLE_BEGINS].decode(), payload[_PICKLE_BEGINS:]
+        cause = load_task_error(rest)
+        return ActorDiedError(cause if isinstance(cause, RayTaskError) else str(cause), actor_id)
     (name, trace, _, *rest), cause_bytes = pickle.loads(payload)
     try:
         cause = load_cause(cause_bytes)

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable, TextIO
 
-from . import _core
+from . import _core, _settings
 from ._error_codes import error_for
 from .runtime_env import merge
 
@@ -72,6 +72,8 @@ class Connection:
 
 
 _current: Connection | None = None
+# In an async actor, until it has been told that get() stops its event loop.
+warn_of_blocking = False
 
 
 def current() -> Connection | None:
@@ -80,11 +82,23 @@ def current() -> Connection | None:
 
 
 def connect_driver(
-    *, raylet_socket: str, job_config: str, namespace: str, log_to_driver: bool, head: Head | None
+    *,
+    raylet_socket: str,
+    job_config: str,
+    namespace: str,
+    log_to_driver: bool,
+    head: Head | None,
+    system_config: dict[str, Any] | None,
 ) -> Connection:
     """Joins the cluster as a driver: the start of a job."""
     return _connect(
-        raylet_socket, None, job_config, namespace, head=head, log_to_driver=log_to_driver
+        raylet_socket,
+        None,
+        job_config,
+        namespace,
+        head=head,
+        log_to_driver=log_to_driver,
+        system_config=system_config,
     )
 
 
@@ -126,13 +140,21 @@ def _connect(
     head: Head | None,
     log_to_driver: bool,
     runtime_env: dict[str, Any] | None = None,
+    system_config: dict[str, Any] | None = None,
 ) -> Connection:
     global _current
     is_worker = worker_id is not None
     hooks = Hooks(log_to_driver)
     entrypoint = " ".join(sys.argv) if not is_worker else ""
     info = _core.connect(
-        raylet_socket, not is_worker, worker_id, job_config, namespace, entrypoint, hooks
+        raylet_socket,
+        not is_worker,
+        worker_id,
+        job_config,
+        namespace,
+        entrypoint,
+        hooks,
+        **_settings.of_owners(system_config),
     )
     hooks.node_ip = info["node_ip"]
     job_runtime_env = json.loads(job_config or "{}").get("runtime_env") or {}
@@ -225,10 +247,26 @@ class Hooks:
 
     def task_error(self, error: BaseException, name: str) -> bytes:
         actor_id = _core.context()["actor_id"]
-        in_actor = actor_id.count(b"\xff") != len(actor_id)
+        if not actor_id.strip(b"\xff"):
+            return self._dump_task_error(error, name, self.node_ip, None, None)
         return self._dump_task_error(
-            error, name, self.node_ip, actor_id.hex() if in_actor else None, None
+            error, name, self.node_ip, actor_id.hex(), self._actor_repr(error)
         )
+
+    def _actor_repr(self, error: BaseException) -> str | None:
+        actor = _core.context()["actor"]
+        trace = error.__traceback__
+        # In its __init__ only the frame of that knows the instance.
+        while actor is None and trace is not None and self.actor_class is not None:
+            found = trace.tb_frame.f_locals.get("self")
+            actor = found if isinstance(found, self.actor_class) else None
+            trace = trace.tb_next
+        if actor is None:
+            return None
+        try:
+            return repr(actor)
+        except Exception:
+            return object.__repr__(actor)
 
     def listed_items(self, refs: list[Any]) -> Any:
         from .object_ref_generator import DynamicObjectRefGenerator
@@ -250,6 +288,22 @@ class Hooks:
 
     def on_notice(self, text: str, is_error: bool) -> None:
         _say(f"skyray: {text}", sys.stderr)
+
+
+def remark_on_blocking() -> None:
+    """Says once, in an async actor, that the call stops everything else on its event loop."""
+    global warn_of_blocking
+    import asyncio
+    import logging
+
+    if asyncio._get_running_loop() is None:
+        return  # A thread of the actor's.
+    warn_of_blocking = False
+    logging.getLogger(__package__).warning(
+        "Using blocking skyray.get inside async actor. This blocks the event loop. Please use "
+        "`await` on object ref with asyncio.gather if you want to yield execution to the event "
+        "loop instead."
+    )
 
 
 def _say(lines: str, stream: TextIO) -> None:

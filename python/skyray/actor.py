@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import pickle
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar, cast, overload
 
 from . import _core
 from ._arity import Parameters, arity_of, parameters_of
@@ -44,19 +44,27 @@ class ActorClassInheritanceException(TypeError):
     """A class was derived from an actor class."""
 
 
-def method(*args: Any, **options: Any) -> Callable[[F], F]:
+@overload
+def method(function: F, /) -> F: ...
+@overload
+def method(**options: Any) -> Callable[[F], F]: ...
+def method(*args: Any, **options: Any) -> Any:
     """Sets options of an actor's method: ``@method(num_returns=2)``.
 
+    Without any it changes nothing: ``@method``.
+
     Raises:
-        ValueError: no such option, or a value outside of its range.
+        ValueError: a value outside of its range.
         TypeError: a value of the wrong type.
         NotImplementedError: an option that only a later version knows.
-        AssertionError: no option at all.
+        AssertionError: no such option, or more than options.
     """
-    used_well = bool(options) and not args
+    if len(args) == 1 and not options and callable(args[0]):
+        return args[0]
+    used_well = not args
     assert used_well, (
-        "The @skyray.method decorator must be applied using at least one of the arguments "
-        "'num_returns' and 'enable_task_events', for example '@skyray.method(num_returns=2)'."
+        "The @skyray.method decorator must be applied using options by name, for example "
+        "'@skyray.method(num_returns=2)'."
     )
     validate_options(METHOD, options, in_options=False)
 
@@ -110,8 +118,9 @@ class ActorMethod:
         """The same method with other options.
 
         Raises:
-            ValueError, TypeError, NotImplementedError: as :func:`method`; ValueError, too,
-                for a concurrency group that the actor does not have.
+            ValueError, TypeError, NotImplementedError: as :func:`method`; TypeError, too, for
+                an option that there is not, ValueError for a concurrency group that the
+                actor does not have.
         """
         validate_options(METHOD, options, in_options=True)
         parameters, own = self._description
@@ -245,8 +254,11 @@ class _Blueprint:
     @functools.cached_property
     def check_arguments(self) -> Callable[..., Any]:
         """Raises TypeError if a call of ``__init__`` would."""
-        init = getattr(self.code.code, "__init__", None)
-        bind, _, _ = arity_of(parameters_of(init, bound=True))
+        cls = self.code.code
+        parameters = parameters_of(getattr(cls, "__init__", None), bound=True)
+        if cls.__init__ is object.__init__ and cls.__new__ is object.__new__:
+            parameters = ()
+        bind, _, _ = arity_of(parameters)
         return bind
 
     def concurrency(self, max_concurrency: int | None) -> list[tuple[str, int]]:
@@ -390,7 +402,7 @@ def _describe(cls: type, groups: Collection[str]) -> dict[str, Any]:
 def _core_options(options: dict[str, Any], *, is_generator: bool = False) -> _core.MethodOptions:
     """Of a method's options, those that the core knows."""
     chosen = returns_of(options, is_generator=is_generator)
-    for name in ("concurrency_group", "max_task_retries"):
+    for name in ("concurrency_group", "max_task_retries", "name"):
         if options.get(name) is not None:
             chosen[name] = options[name]
     if "retry_exceptions" in options:

@@ -15,6 +15,8 @@ from .options import ACTOR, DECORATOR_ERROR, TASK, validate_options
 from .remote_function import RemoteFunction
 
 __all__ = [
+    "SCRIPT_MODE",
+    "WORKER_MODE",
     "available_resources",
     "cancel",
     "cluster_resources",
@@ -33,6 +35,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+# Kinds of processes, as Ray numbers them.
+SCRIPT_MODE = 0
+WORKER_MODE = 1
 
 # Bytes: what is too small to be of use, and what a store can manage.
 OBJECT_STORE_MIN_BYTES = 1 << 20
@@ -70,7 +76,7 @@ def init(
     dashboard_port: int | None = None,
     job_config: Any = None,
     configure_logging: bool = True,
-    logging_level: int | str | None = None,
+    logging_level: int | str = "info",
     logging_format: str | None = None,
     logging_config: Any = None,
     log_to_driver: bool | None = None,
@@ -111,7 +117,10 @@ def init(
             with fsspec), ``automatic_object_spilling_enabled``,
             ``object_spilling_threshold`` (share of the store), ``min_spilling_size``,
             ``max_spilling_file_size_bytes``, ``max_fused_object_count``,
-            ``object_store_full_delay_ms``, ``oom_grace_period_s``,
+            ``object_store_full_delay_ms``, ``oom_grace_period_s``, ``max_lineage_bytes``
+            (how much every process keeps of its tasks to make lost objects again),
+            ``task_oom_retries`` (how often a task is made again that was ended because
+            memory ran short; -1: for ever),
             ``memory_usage_threshold`` (share of the machine's or the container's memory
             above which a worker is ended) and ``memory_monitor_refresh_ms`` (0: never) have
             an effect. Names of Ray's that have none here are accepted.
@@ -234,6 +243,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         ValueError: ``object_refs`` is neither a reference nor a list.
         TypeError: the list has something else in it.
     """
+    if _worker.warn_of_blocking:
+        _worker.remark_on_blocking()
     if isinstance(object_refs, ObjectRef):
         if _worker.current() is None:
             ensure_connected()
@@ -409,10 +420,10 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
         ValueError: there is no such actor, or it has ended.
         TypeError: ``name`` is not a str.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"The name of an actor is a str, got {type(name)}")
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
+    if not isinstance(name, str):
+        raise TypeError(f"The name of an actor is a str, got {type(name)}")
     connection = ensure_connected()
     return find_actor(name, namespace or connection.namespace)
 

@@ -94,11 +94,11 @@ class RayError(Exception):
         return dumps(self)
 
     @staticmethod
-    def from_bytes(data: bytes) -> RayError:
+    def from_bytes(b: bytes) -> RayError:
         """What :meth:`to_bytes` was called on. Never call it with bytes of strangers."""
         from ._dual_error import error_from_bytes
 
-        return error_from_bytes(data)
+        return error_from_bytes(b)
 
 
 class CrossLanguageError(RayError):
@@ -184,7 +184,8 @@ class RayTaskError(RayError):
         return (*told, self.proctitle, self.pid, self.ip, self.actor_repr, self._actor_id)
 
     def __str__(self) -> str:
-        actor = f", actor_id={self._actor_id}, repr={self.actor_repr}" if self.actor_repr else ""
+        actor = f", actor_id={self._actor_id}" if self._actor_id else ""
+        actor += f", repr={self.actor_repr}" if self.actor_repr else ""
         where = f"{self.proctitle}() (pid={self.pid}, ip={self.ip}{actor})"
         lines = self.traceback_str.strip().split("\n")
         return "\n".join(where if line.startswith("Traceback ") else line for line in lines)

@@ -26,8 +26,8 @@ class ObjectRefGenerator(_core.ObjectStream, Generic[T_co]):
     Methods:
         next_ready(): whether ``next()`` would return an item at once.
         is_finished(): whether all items have been taken and no more will come.
-        completed(): a reference that is ready when the task has ended; it raises the
-            task's error.
+        completed(): a reference that is ready when the task has ended. What its code
+            raised is the last item's to tell; this raises if the task failed otherwise.
     """
 
     __slots__ = ()
@@ -59,7 +59,7 @@ class ObjectRefGenerator(_core.ObjectStream, Generic[T_co]):
     def send(self, value: Any) -> NoReturn:
         raise NotImplementedError("`gen.send` is not supported.")
 
-    def throw(self, error: Any) -> NoReturn:
+    def throw(self, value: Any) -> NoReturn:
         raise NotImplementedError("`gen.throw` is not supported.")
 
     def close(self) -> NoReturn:
@@ -68,7 +68,7 @@ class ObjectRefGenerator(_core.ObjectStream, Generic[T_co]):
     async def asend(self, value: Any) -> NoReturn:
         raise NotImplementedError("`gen.asend` is not supported.")
 
-    async def athrow(self, error: Any) -> NoReturn:
+    async def athrow(self, value: Any) -> NoReturn:
         raise NotImplementedError("`gen.athrow` is not supported.")
 
     async def aclose(self) -> NoReturn:

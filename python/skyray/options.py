@@ -334,14 +334,16 @@ def validate_options(scope: str, options: dict[str, Any], *, in_options: bool) -
 
     Raises:
         ValueError: no such option, or a value outside of its range.
-        TypeError: a value of the wrong type.
+        TypeError: a value of the wrong type, or no such option in a method's ``.options()``.
+        AssertionError: no such option in ``@method()``.
         NotImplementedError: a value that only a later version knows.
     """
     table = _BY_SCOPE[scope]
     for name, value in options.items():
         option = table.get(name)
         if option is None:
-            raise ValueError(
+            of_methods = TypeError if in_options else AssertionError
+            raise (of_methods if scope == METHOD else ValueError)(
                 f"Invalid option keyword {name} for {scope}. Valid ones are {list(table)}."
             )
         if in_options and not option.in_options:

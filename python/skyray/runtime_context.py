@@ -26,6 +26,12 @@ def _hex_or_none(binary: bytes) -> str | None:
     return binary.hex() if binary.strip(b"\xff") else None
 
 
+def _place(code: Any) -> str:
+    """Of a function or class: its module and name there, without the functions around it."""
+    name = getattr(code, "__qualname__", "") or type(code).__qualname__
+    return f"{getattr(code, '__module__', None)}.{name.rpartition('<locals>.')[2]}"
+
+
 class RuntimeContext:
     """Facts about this process, the task it runs, its job and its node.
 
@@ -48,7 +54,15 @@ class RuntimeContext:
         return _core.context()["task_name"] if self._in_worker() else None
 
     def get_task_function_name(self) -> str | None:
-        return self.get_task_name()
+        """Of what runs, by module and qualified name, whatever the task is called."""
+        context = _core.context()
+        if not self._in_worker():
+            return None
+        method, function = context["method"], context["function"]
+        if method or context["actor_id"].strip(b"\xff"):
+            cls = ensure_connected().hooks.actor_class
+            return f"{_place(cls)}.{method or '__init__'}"
+        return _place(function) if function is not None else self.get_task_name()
 
     def get_actor_id(self) -> str | None:
         return _hex_or_none(_core.context()["actor_id"])

@@ -111,8 +111,56 @@ def test_an_exception_is_the_last_item() -> None:
     assert isinstance(caught.value, RayTaskError)
     with pytest.raises(StopIteration):
         next(generator)
-    with pytest.raises(ValueError, match="in the middle"):
-        skyray.get(generator.completed())
+    assert skyray.get(generator.completed()) is None  # It has said what there was to say.
+
+
+def test_a_fixed_number_of_values_up_to_an_exception() -> None:
+    @skyray.remote(num_returns=3)
+    def breaks(n: int, error: Exception | None) -> Iterator[int]:
+        yield from range(n)
+        if error is not None:
+            raise error
+
+    first, *rest = breaks.remote(1, KeyError("half way"))
+    assert skyray.get(first) == 0
+    for ref in rest:
+        with pytest.raises(KeyError, match="half way"):
+            skyray.get(ref)
+    *early, last = breaks.remote(2, None)
+    assert skyray.get(early) == [0, 1]
+    with pytest.raises(ValueError, match="Task returned 2 objects, but num_returns=3"):
+        skyray.get(last)
+    assert skyray.get(breaks.remote(5, None)) == [0, 1, 2]
+    assert skyray.get(breaks.remote(3, KeyError("too late"))) == [0, 1, 2]
+    for ref in breaks.remote(0, KeyError("at once")):
+        with pytest.raises(KeyError, match="at once"):
+            skyray.get(ref)
+
+
+def test_a_fixed_number_of_values_is_tried_again(tmp_path: Any) -> None:
+    @skyray.remote(num_returns=2, max_retries=2, retry_exceptions=[KeyError])
+    def flaky(path: str) -> Iterator[int]:
+        with open(path, "a") as file:
+            file.write("x")
+        yield 1
+        with open(path) as file:
+            if len(file.read()) < 3:
+                raise KeyError("again")
+        yield 2
+
+    assert skyray.get(flaky.remote(str(tmp_path / "tries"))) == [1, 2]
+
+
+def test_the_last_of_listed_items_is_the_exception() -> None:
+    @skyray.remote(num_returns="dynamic")
+    def breaks() -> Iterator[int]:
+        yield 1
+        raise KeyError("last")
+
+    one, last = skyray.get(breaks.remote())
+    assert skyray.get(one) == 1
+    with pytest.raises(KeyError, match="last"):
+        skyray.get(last)
 
 
 def test_an_item_that_cannot_be_pickled_is_the_last() -> None:

@@ -44,10 +44,11 @@ class Machine:
 
 
 @pytest.fixture(name="machine")
-def _machine(tmp_path: Path) -> Iterator[Machine]:
+def _machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     machine = Machine(tmp_path)
     config: dict[str, Any] = {"memory_monitor_refresh_ms": 10, "_memory_root": str(tmp_path)}
     config["_memory_limit_bytes"] = _TOTAL_KB << 10
+    config.update(getattr(request, "param", {}))
     with skyray.init(num_cpus=4, object_store_memory=50 << 20, _system_config=config):
         yield machine
 
@@ -104,6 +105,22 @@ def test_the_newest_is_ended_and_run_again(machine: Machine, fifos: Any) -> None
     with open(fifos[1], "wb", buffering=0) as done:
         done.write(b"xx")
         assert skyray.get(waiting) == [b"x", b"x"]
+
+
+@pytest.mark.parametrize("machine", [{"task_oom_retries": 2}], indirect=True)
+def test_it_is_run_again_as_often_as_is_said(machine: Machine, fifos: Any) -> None:
+    other = stay.remote(str(fifos[0]), str(fifos[1]))
+    began(fifos[0])
+    ref = stay.remote(str(fifos[0]), str(fifos[1]))
+    for _ in range(3):
+        pid = began(fifos[0])
+        machine.give(pid, 0.97)
+        await_end(pid)
+    with pytest.raises(OutOfMemoryError):
+        skyray.get(ref)
+    with open(fifos[1], "wb", buffering=0) as done:
+        done.write(b"x")
+        assert skyray.get(other) == b"x"
 
 
 def test_an_owners_last_task_fails_and_says_why(machine: Machine, fifos: Any) -> None:

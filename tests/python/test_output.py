@@ -40,6 +40,43 @@ def run(body: str, init: str = "skyray.init(num_cpus=2)") -> subprocess.Complete
     return result
 
 
+def test_an_actor_with_a_repr_is_called_by_its_first_line() -> None:
+    result = run("""
+        class Star(Singer.__ray_actor_class__):
+            def __repr__(self):
+                return "a star\\nof many lines"
+
+        class Shy(Singer.__ray_actor_class__):
+            def __repr__(self):
+                raise RuntimeError
+
+        skyray.get([skyray.remote(cls).remote().sing.remote() for cls in (Star, Shy)])
+    """)
+    assert len(re.findall(r"^\(a star pid=\d+\) la$", result.stdout, re.MULTILINE)) == 2
+    assert len(re.findall(r"^\(Shy pid=\d+\) la$", result.stdout, re.MULTILINE)) == 2
+
+
+def test_a_get_that_stops_an_event_loop_is_remarked_upon_once() -> None:
+    result = run("""
+        @skyray.remote
+        class Async:
+            async def blocks(self, refs):
+                return skyray.get(refs[0])
+
+            async def asks_a_thread(self, refs):
+                import asyncio
+                return await asyncio.get_running_loop().run_in_executor(None, skyray.get, refs[0])
+
+        ref = skyray.put(1)
+        fine, blocking = Async.remote(), Async.remote()
+        skyray.get([fine.asks_a_thread.remote([ref]), Singer.remote().sing.remote()])
+        skyray.get([blocking.blocks.remote([ref]) for _ in range(3)])
+        skyray.get(ref)
+    """)
+    said = "Using blocking skyray.get inside async actor. This blocks the event loop."
+    assert result.stderr.count(said) == 1
+
+
 def test_tasks_and_actors_are_named_with_their_process() -> None:
     result = run("""
         print("pids", skyray.get(shout.remote("hello")), skyray.get(Singer.remote().sing.remote()))

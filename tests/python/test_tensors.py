@@ -42,7 +42,8 @@ def there_and_back(value: Any) -> list[Any]:
 
 
 def bits(tensor: Any) -> bytes:
-    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    raw: Any = tensor.contiguous().view(-1).view(torch.uint8).numpy()
+    return bytes(raw.tobytes())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -228,6 +229,11 @@ def test_arrays_beside_tensors_are_as_ever() -> None:
     assert array.sum() == MANY
 
 
+def printed_by(script: str) -> list[str]:
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
 def test_nothing_here_imports_torch() -> None:
     script = (
         "import sys, skyray\n"
@@ -235,8 +241,7 @@ def test_nothing_here_imports_torch() -> None:
         "    skyray.get(skyray.put([1, {2}]))\n"
         "    print('torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["False"]
+    assert printed_by(script) == ["False"]
 
 
 def test_an_import_of_torch_that_has_not_ended_is_left_alone() -> None:
@@ -254,5 +259,4 @@ def test_an_import_of_torch_that_has_not_ended_is_left_alone() -> None:
         "_, buffers = _serialization.serialize(torch.ones(3))\n"
         "print(len(buffers))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["1"]
+    assert printed_by(script) == ["1"]

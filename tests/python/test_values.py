@@ -252,7 +252,11 @@ def test_of_a_slice_of_a_table_only_the_slice_travels() -> None:
     rows = {"a": range(100_000), "s": [str(i) for i in range(100_000)]}
     table = pyarrow.table(rows, schema)
     batch = pyarrow.record_batch(rows, schema)
-    for part in (table.slice(7, 5), batch.slice(7, 5), pyarrow.concat_tables([table.slice(1, 2)] * 3)):
+    for part in (
+        table.slice(7, 5),
+        batch.slice(7, 5),
+        pyarrow.concat_tables([table.slice(1, 2)] * 3),
+    ):
         inband, buffers = serialize(part)
         assert len(inband) + sum(memoryview(one).nbytes for one in buffers) < 5000
         for got in there_and_back(part):

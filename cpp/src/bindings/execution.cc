@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/execution.h"
 
+#include <cstring>
 #include <unordered_map>
 
 #include "bindings/arguments.h"
 #include "bindings/object_ref.h"
 #include "bindings/options.h"
+#include "bindings/returns.h"
 #include "bindings/serialization.h"
 #include "bindings/session.h"
 #include "core_worker/frames_out.h"
@@ -102,38 +104,6 @@ bool SetAccelerators(const std::vector<std::string>& gpu_ids) {
   return true;
 }
 
-// The exception that is set, as the bytes of a TaskError. An exception that
-// cannot even be described is described by its type.
-std::string TakeTaskError(const std::string& name) {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-  const PyRef owned_type(type), owned_value(value), owned_traceback(traceback);
-  const PyRef bytes(PyObject_CallFunction(TheSession().hooks.task_error, "Os#", value, name.data(),
-                                          static_cast<Py_ssize_t>(name.size())));
-  if (bytes && PyBytes_Check(bytes.get())) {
-    return {PyBytes_AS_STRING(bytes.get()), static_cast<size_t>(PyBytes_GET_SIZE(bytes.get()))};
-  }
-  PyErr_Print();
-  return {};
-}
-
-// Whether the caller asked for the call to be made again after the exception that is set.
-bool IsRetryable(const IncomingCall& call) {
-  if (call.retry_exceptions.empty() || !PyErr_ExceptionMatches(PyExc_Exception)) return false;
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  const PyRef answer(PyObject_CallFunction(TheSession().hooks.is_retryable, "Oy#", value,
-                                           call.retry_exceptions.data(),
-                                           static_cast<Py_ssize_t>(call.retry_exceptions.size())));
-  if (!answer) PyErr_Print();
-  const bool retryable = answer && answer.get() == Py_True;
-  PyErr_Restore(type, value, traceback);
-  return retryable;
-}
-
 void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us) {
   const bool retryable = IsRetryable(call);
   const std::string error = TakeTaskError(call.name);
@@ -151,34 +121,6 @@ void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us)
     return;
   }
   worker.ReplyError(call, execute_us, {PayloadFormat::TaskError, error, {}}, retryable);
-}
-
-bool SerializeReturn(PyObject* value, std::vector<Serialized>& out) {
-  Serialized serialized;
-  if (!serialized.From(value)) return false;
-  out.push_back(std::move(serialized));
-  return true;
-}
-
-bool SerializeReturns(const IncomingCall& call, PyObject* result, std::vector<Serialized>& out) {
-  const uint16_t asked = call.call.header.returns;
-  if (asked == 0) return true;
-  if (asked == 1) return SerializeReturn(result, out);
-  const PyRef sequence(
-      PySequence_Fast(result, ("num_returns=" + std::to_string(asked) + ", but " + call.name +
-                               " returned something that is not a sequence")
-                                  .c_str()));
-  if (!sequence) return false;
-  const Py_ssize_t got = PySequence_Fast_GET_SIZE(sequence.get());
-  if (got != asked) {
-    PyErr_Format(PyExc_ValueError, "Task returned %zd objects, but num_returns=%d.", got,
-                 static_cast<int>(asked));
-    return false;
-  }
-  for (Py_ssize_t i = 0; i < got; ++i) {
-    if (!SerializeReturn(PySequence_Fast_GET_ITEM(sequence.get(), i), out)) return false;
-  }
-  return true;
 }
 
 void ReplyResult(CoreWorker& worker, IncomingCall& call, PyRef result,
@@ -392,7 +334,31 @@ void CountCall(CoreWorker& worker, const IncomingCall& call) {
                 " as often as its max_calls=" + std::to_string(call.max_calls) + " allow");
 }
 
+namespace {
+
+// Sends what a generator raised as its last item: the call has then done what it was to
+// do. False, with the exception still set, if it is to fail: it may be made again then.
+bool YieldError(CoreWorker& worker, RunningCall& running) {
+  IncomingCall& call = *running.call;
+  if (!Yields(running) || call.lost || running.exiting || worker.IsCancelled(call) ||
+      !PyErr_ExceptionMatches(PyExc_Exception) || IsRetryable(call)) {
+    return false;
+  }
+  const std::string error = TakeTaskError(call.name);
+  if (error.empty()) {
+    PyErr_SetString(PyExc_RuntimeError, "a generator raised what cannot be pickled");
+    return false;
+  }
+  const ReleaseGil released;
+  const PayloadParts parts{PayloadFormat::TaskError, error, {}};
+  (void)worker.Yield(call, {parts, {}}).ok();  // Nobody may want it.
+  return true;
+}
+
+}  // namespace
+
 bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
+  if (!result && YieldError(worker, running)) result = PyRef::Borrowed(Py_None);
   const bool listed = (running.call->call.header.flags & core_worker::kCallListed) != 0;
   if (result && listed && !running.exiting) result = PyRef(ListItems(worker, *running.call));
   IncomingCall& call = *running.call;
@@ -421,6 +387,16 @@ bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
   ReplyException(worker, call, MicrosSince(running.start));
   CountCall(worker, call);
   return true;
+}
+
+// An actor that has a repr of its own is called by its first line where it prints something.
+void TakeLabel(Execution& execution) {
+  if (Py_TYPE(execution.actor)->tp_repr == PyBaseObject_Type.tp_repr) return;
+  const PyRef repr(PyObject_Repr(execution.actor));
+  const char* text = repr ? PyUnicode_AsUTF8(repr.get()) : nullptr;
+  PyErr_Clear();
+  if (text == nullptr || *text == '\0' || *text == '\n') return;
+  execution.label = std::string(text).substr(0, std::strcspn(text, "\n"));
 }
 
 bool CreateActor(CoreWorker& worker, IncomingCall& call) {
@@ -452,6 +428,7 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call) {
     return true;
   }
   execution.actor = instance.Release();
+  TakeLabel(execution);
   const ReleaseGil released;
   worker.ActorStarted(call, std::nullopt, "");
   return true;
@@ -501,12 +478,20 @@ PyObject* Context(PyObject*, PyObject*) {
   };
   PyRef groups(ConcurrencyToList(execution.concurrency));
   if (!groups) return nullptr;
-  return Py_BuildValue("{sNsNsNsNsNsssOsOsIsN}", "job_id", bytes(session.job_id.Binary()),
+  const char* method = running != nullptr ? running->call->method.c_str() : "";
+  PyObject* function = Py_None;
+  if (running != nullptr) {
+    const auto loaded = execution.functions.find(running->call->function_id);
+    if (loaded != execution.functions.end()) function = loaded->second;
+  }
+  PyObject* actor = execution.actor != nullptr ? execution.actor : Py_None;
+  return Py_BuildValue("{sNsNsNsNsNsssssOsOsOsOsIsN}", "job_id", bytes(session.job_id.Binary()),
                        "node_id", bytes(session.node_id.Binary()), "worker_id",
                        bytes(session.worker_id.Binary()), "task_id", bytes(task.Binary()),
                        "actor_id", bytes(execution.actor_id.Binary()), "task_name", name.c_str(),
-                       "gpu_ids", gpus.get(), "resources", resources.get(), "restarts",
-                       execution.restarts, "concurrency_groups", groups.Release());
+                       "method", method, "function", function, "actor", actor, "gpu_ids",
+                       gpus.get(), "resources", resources.get(), "restarts", execution.restarts,
+                       "concurrency_groups", groups.Release());
 }
 
 }  // namespace skyray::bindings

@@ -243,7 +243,7 @@ bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::Genera
   int asked = 1;
   if (!ReadGenerator(options, generator, out.items_untaken_max)) return false;
   if (!ReadInt(options, "num_returns", asked) ||
-      !ReadText(options, "concurrency_group", out.group) ||
+      !ReadText(options, "concurrency_group", out.group) || !ReadText(options, "name", out.name) ||
       !ReadInt(options, "max_task_retries", out.max_retries) ||
       !ReadBytes(options, "retry_exceptions", out.retry_exceptions)) {
     return false;

@@ -100,16 +100,20 @@ PyObject* DescribeSession(const core_worker::SessionInfo& session) {
 }
 
 PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
-  static const char* kNames[] = {"raylet_socket", "is_driver",  "worker_id", "job_config",
-                                 "namespace",     "entrypoint", "hooks",     nullptr};
+  static const char* kNames[] = {"raylet_socket",    "is_driver",  "worker_id", "job_config",
+                                 "namespace",        "entrypoint", "hooks",     "max_lineage_bytes",
+                                 "task_oom_retries", nullptr};
+  core_worker::CoreWorkerOptions options;
+  unsigned long long lineage_bytes = options.lineage_bytes_max;
   const char *socket, *job_config, *ray_namespace, *entrypoint;
   const char* worker_id = nullptr;
   Py_ssize_t worker_id_bytes = 0;
   int is_driver;
   PyObject* hooks;
-  if (!PyArg_ParseTupleAndKeywords(args, keywords, "spz#sssO", const_cast<char**>(kNames), &socket,
-                                   &is_driver, &worker_id, &worker_id_bytes, &job_config,
-                                   &ray_namespace, &entrypoint, &hooks)) {
+  if (!PyArg_ParseTupleAndKeywords(args, keywords, "spz#sssO|Ki", const_cast<char**>(kNames),
+                                   &socket, &is_driver, &worker_id, &worker_id_bytes, &job_config,
+                                   &ray_namespace, &entrypoint, &hooks, &lineage_bytes,
+                                   &options.oom_retries_max)) {
     return nullptr;
   }
   Session& session = TheSession();
@@ -118,7 +122,7 @@ PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
     return nullptr;
   }
   if (!TakeHooks(hooks, session.hooks)) return nullptr;
-  core_worker::CoreWorkerOptions options;
+  options.lineage_bytes_max = lineage_bytes;
   options.raylet_socket = socket;
   options.is_driver = is_driver != 0;
   if (worker_id != nullptr) {

@@ -217,6 +217,13 @@ Serialized::Serialized(Serialized&& other) noexcept
   other.contained_.clear();
 }
 
+Serialized Serialized::TaskError(std::string bytes) {
+  Serialized error;
+  error.format_ = PayloadFormat::TaskError;
+  error.compact_ = std::move(bytes);
+  return error;
+}
+
 bool Serialized::From(PyObject* value) {
   if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) > kCompactTextMax) {
     format_ = PayloadFormat::Bytes;

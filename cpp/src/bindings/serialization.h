@@ -28,6 +28,9 @@ class Serialized {
   Serialized(const Serialized&) = delete;
   Serialized& operator=(const Serialized&) = delete;
 
+  // What load_task_error() is to be given in place of a value.
+  static Serialized TaskError(std::string bytes);
+
   bool From(PyObject* value);
   core_worker::PayloadParts Parts() const;
   // The references inside, one hold each; the caller's from now on.

@@ -44,11 +44,29 @@ def program(expected: Any) -> Callable[[Callable[[Any], Any]], Callable[[Any], A
 
 def raised(call: Callable[[], Any]) -> str:
     """The name of the exception's class that ``call`` ends with, or "nothing"."""
+    error = caught(call)
+    return type(error).__name__ if error is not None else "nothing"
+
+
+def caught(call: Callable[[], Any]) -> Exception | None:
+    """The exception that ``call`` ends with."""
     try:
         call()
     except Exception as error:
-        return type(error).__name__
-    return "nothing"
+        return error
+    return None
 
 
-from . import actors, context, environment, failures, known, objects, tasks, utilities  # noqa: E402, F401
+from . import (  # noqa: E402
+    actors,  # noqa: F401
+    context,  # noqa: F401
+    corners_of_actors,  # noqa: F401
+    corners_of_objects,  # noqa: F401
+    corners_of_tasks,  # noqa: F401
+    environment,  # noqa: F401
+    failures,  # noqa: F401
+    known,  # noqa: F401
+    objects,  # noqa: F401
+    tasks,  # noqa: F401
+    utilities,  # noqa: F401
+)
