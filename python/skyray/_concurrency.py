@@ -145,11 +145,11 @@ class _Loop:
             raise _NobodyWantsMore from None
         # A generator may never wait for anything itself, and others are to run.
         await asyncio.sleep(0)
-        while not room:
+        # News of room that came meanwhile are not told again.
+        while not (room or call.has_room()):
             paused = self._loop.create_future()
             self._paused.add(paused)
             await paused
-            room = call.has_room()
 
 
 class _NobodyWantsMore(Exception):

@@ -15,7 +15,7 @@ import pytest
 from waiting import until
 
 import skyray
-from skyray import DynamicObjectRefGenerator, ObjectRefGenerator, _core
+from skyray import DynamicObjectRefGenerator, ObjectRefGenerator, _concurrency, _core
 from skyray.exceptions import (
     ActorDiedError,
     GetTimeoutError,
@@ -374,6 +374,23 @@ def test_methods_of_async_actors() -> None:
         skyray.get(next(broken))
     with pytest.raises(TypeError, match="not iterable"):
         skyray.get(next(actor.not_one.remote()))
+
+
+def test_room_that_is_made_before_a_generator_pauses_is_seen() -> None:
+    class Call:
+        def produce(self, item: int) -> bool:
+            return False
+
+        def has_room(self) -> bool:
+            return True
+
+    loop: Any = _concurrency._Loop.__new__(_concurrency._Loop)
+    loop._paused = set()
+    step = loop._produce(Call(), 1)
+    assert step.send(None) is None  # Others run, and the news come.
+    with pytest.raises(StopIteration):
+        step.send(None)
+    assert not loop._paused
 
 
 def test_a_paused_async_generator_blocks_no_other_call() -> None:
