@@ -118,7 +118,8 @@ void NodeServer::Schedule() {
 
 void NodeServer::Grant(const Lease& lease) {
   const PoolKey key{lease.request.job, lease.request.runtime_env};
-  if (pool_.Assign(key, lease.id, Now()) != nullptr) Deliver(lease.id);
+  const bool is_actor = !lease.request.actor.IsNil();
+  if (pool_.Assign(key, lease.id, Now(), is_actor) != nullptr) Deliver(lease.id);
 }
 
 void NodeServer::Deliver(const LeaseId& id) {

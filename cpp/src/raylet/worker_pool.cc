@@ -34,7 +34,9 @@ void WorkerPool::Prestart(const JobId& job, size_t count) {
   const auto it = jobs_.find(job);
   if (it == jobs_.end() || it->second.finished) return;
   Group& group = groups_[PoolKey{job}];
-  const size_t have = group.idle.size() + group.starting;
+  const auto fresh = std::count_if(group.idle.begin(), group.idle.end(),
+                                   [this](const WorkerId& id) { return !workers_.at(id).used; });
+  const size_t have = static_cast<size_t>(fresh) + group.starting;
   if (count > have) group.prestart = std::max(group.prestart, count - have);
   DropIfUnused(PoolKey{job});
 }
@@ -51,9 +53,12 @@ void WorkerPool::MakeIdle(PoolWorker& worker, TimePoint now) {
   worker.lease = LeaseId::Nil();
   worker.blocked = false;
   worker.since = now;
-  if (!worker.ending && !group.waiting.empty()) {
-    const LeaseId lease = group.waiting.front();
-    group.waiting.pop_front();
+  // Nobody else can serve those that want a fresh one.
+  const bool takes_fresh = !worker.used && !group.waiting_fresh.empty();
+  auto& waiting = takes_fresh ? group.waiting_fresh : group.waiting;
+  if (!worker.ending && !waiting.empty()) {
+    const LeaseId lease = waiting.front();
+    waiting.pop_front();
     Lend(worker, lease, now);
     return;
   }
@@ -70,14 +75,18 @@ void WorkerPool::NotIdle(const PoolWorker& worker) {
   if (worker.key.special()) idle_special_ -= erased;
 }
 
-const PoolWorker* WorkerPool::Assign(const PoolKey& key, const LeaseId& lease, TimePoint now) {
+const PoolWorker* WorkerPool::Assign(const PoolKey& key, const LeaseId& lease, TimePoint now,
+                                     bool fresh) {
   jobs_[key.job].id = key.job;
   Group& group = groups_[key];
-  if (group.idle.empty()) {
-    group.waiting.push_back(lease);
+  const auto idle = std::find_if(group.idle.rbegin(), group.idle.rend(), [&](const WorkerId& id) {
+    return !fresh || !workers_.at(id).used;
+  });
+  if (idle == group.idle.rend()) {
+    (fresh ? group.waiting_fresh : group.waiting).push_back(lease);
     return nullptr;
   }
-  PoolWorker& worker = workers_.at(group.idle.back());
+  PoolWorker& worker = workers_.at(*idle);
   NotIdle(worker);
   Lend(worker, lease, now);
   return &worker;
@@ -85,7 +94,7 @@ const PoolWorker* WorkerPool::Assign(const PoolKey& key, const LeaseId& lease, T
 
 bool WorkerPool::StopWaiting(const LeaseId& lease) {
   for (auto& [key, group] : groups_) {
-    if (std::erase(group.waiting, lease) == 0) continue;
+    if (std::erase(group.waiting, lease) + std::erase(group.waiting_fresh, lease) == 0) continue;
     DropIfUnused(PoolKey(key));
     return true;
   }
@@ -96,7 +105,7 @@ std::vector<const PoolWorker*> WorkerPool::TakeForks(TimePoint now) {
   std::vector<const PoolWorker*> forks;
   for (auto& [key, group] : groups_) {
     while (starting_ < starting_max_ &&
-           (group.waiting.size() > group.starting || group.prestart > 0)) {
+           (group.waiting_count() > group.starting || group.prestart > 0)) {
       // A fork for a waiting lease may be one that was wished for anyway.
       if (group.prestart > 0) --group.prestart;
       PoolWorker worker;
@@ -122,9 +131,10 @@ std::optional<LeaseId> WorkerPool::OnForkFailed(const WorkerId& worker) {
   const PoolKey key = it->second.key;
   Group& group = groups_.at(key);
   std::optional<LeaseId> lease;
-  if (!group.waiting.empty()) {
-    lease = group.waiting.front();
-    group.waiting.pop_front();
+  if (auto& waiting = group.waiting.empty() ? group.waiting_fresh : group.waiting;
+      !waiting.empty()) {
+    lease = waiting.front();
+    waiting.pop_front();
   }
   Forget(it->second);
   workers_.erase(it);
@@ -147,10 +157,19 @@ bool WorkerPool::OnRegistered(const WorkerId& worker_id, int pid, TimePoint now)
   return true;
 }
 
+std::vector<LeaseId> WorkerPool::Group::TakeWaiting() {
+  std::vector<LeaseId> all(waiting.begin(), waiting.end());
+  all.insert(all.end(), waiting_fresh.begin(), waiting_fresh.end());
+  waiting.clear();
+  waiting_fresh.clear();
+  return all;
+}
+
 bool WorkerPool::OnReturned(const WorkerId& worker_id, TimePoint now) {
   const auto it = workers_.find(worker_id);
   if (it == workers_.end() || it->second.state != State::Leased) return false;
   by_lease_.erase(it->second.lease);
+  it->second.used = true;
   MakeIdle(it->second, now);
   return true;
 }
@@ -196,10 +215,9 @@ std::optional<PoolWorker> WorkerPool::OnExited(int pid) {
 std::vector<LeaseId> WorkerPool::TakeHopeless(const PoolKey& key) {
   const auto it = groups_.find(key);
   if (it == groups_.end() || it->second.failed_starts < kFailedStartsMax) return {};
-  const std::vector<LeaseId> waiting(it->second.waiting.begin(), it->second.waiting.end());
+  const std::vector<LeaseId> waiting = it->second.TakeWaiting();
   it->second.failed_starts = 0;
   it->second.prestart = 0;
-  it->second.waiting.clear();
   DropIfUnused(PoolKey(key));
   return waiting;
 }
@@ -208,8 +226,8 @@ std::vector<LeaseId> WorkerPool::TakeWaiting(const JobId& job) {
   std::vector<LeaseId> waiting;
   for (auto& [key, group] : groups_) {
     if (key.job != job) continue;
-    waiting.insert(waiting.end(), group.waiting.begin(), group.waiting.end());
-    group.waiting.clear();
+    const std::vector<LeaseId> taken = group.TakeWaiting();
+    waiting.insert(waiting.end(), taken.begin(), taken.end());
   }
   DropUnused();
   return waiting;

@@ -64,6 +64,7 @@ struct PoolWorker {
   int pid = 0;           // 0 until forked.
   LeaseId lease;         // Leased.
   bool blocked = false;  // Leased, and waiting in get.
+  bool used = false;     // Has had a lease: it may own what tasks have made.
   bool ending = false;   // Told to exit, or killed.
   bool expected = false;
   bool asked = false;  // Ending only if it is not needed: it may say that it is.
@@ -82,11 +83,13 @@ class WorkerPool {
   // No more workers ahead of need. What still waits is of its detached actors, or
   // withdrawn as its owners end; the caller ends its workers.
   void FinishJob(const JobId& job);
-  // Wishes for `count` workers in the job's own environment, idle or starting.
+  // Wishes for `count` unused workers in the job's own environment, idle or starting.
   void Prestart(const JobId& job, size_t count);
 
-  // An idle worker of that kind for `lease`; else the lease waits for one.
-  const PoolWorker* Assign(const PoolKey& key, const LeaseId& lease, TimePoint now);
+  // An idle worker of that kind for `lease`; else the lease waits for one. `fresh`: one
+  // that was not used, as an actor takes along at its end what its process owns.
+  const PoolWorker* Assign(const PoolKey& key, const LeaseId& lease, TimePoint now,
+                           bool fresh = false);
   // Forgets a lease that waits. False if it does not.
   bool StopWaiting(const LeaseId& lease);
   // Which workers to fork now; each is `starting` from here on.
@@ -138,12 +141,15 @@ class WorkerPool {
   // The workers of one kind. Gone when nobody works, waits or starts.
   struct Group {
     std::deque<LeaseId> waiting;
+    std::deque<LeaseId> waiting_fresh;
     std::deque<WorkerId> idle;  // The one used last is at the back, and is taken first.
     size_t workers = 0;         // In any state.
     size_t starting = 0;
     size_t prestart = 0;    // Wished for, not forked yet.
     int failed_starts = 0;  // In a row.
-    bool unused() const { return workers == 0 && prestart == 0 && waiting.empty(); }
+    size_t waiting_count() const { return waiting.size() + waiting_fresh.size(); }
+    std::vector<LeaseId> TakeWaiting();
+    bool unused() const { return workers == 0 && prestart == 0 && waiting_count() == 0; }
   };
 
   void Lend(PoolWorker& worker, const LeaseId& lease, TimePoint now);

@@ -120,6 +120,23 @@ TEST_F(WorkerPoolTest, OneThatIsEndingIsGivenNothing) {
   EXPECT_THAT(Forks(), SizeIs(1)) << "the lease still wants one";
 }
 
+TEST_F(WorkerPoolTest, AnActorGetsAProcessThatHasRunNothing) {
+  const WorkerId worker = IdleWorker(job);
+  ASSERT_NE(pool.Assign({job}, a, now), nullptr);
+  pool.OnReturned(worker, now);
+  EXPECT_EQ(pool.Assign({job}, b, now, /*fresh=*/true), nullptr);
+  // The used one serves who takes any; for the other there is a fork.
+  EXPECT_EQ(pool.Assign({job}, c, now)->id, worker);
+  pool.OnReturned(worker, now);
+  EXPECT_EQ(pool.FindByLease(b), nullptr);
+  const auto forks = Forks();
+  ASSERT_THAT(forks, SizeIs(1));
+  EXPECT_TRUE(Register(forks[0]));
+  ASSERT_NE(pool.FindByLease(b), nullptr);
+  EXPECT_EQ(pool.FindByLease(b)->id, forks[0]);
+  EXPECT_TRUE(pool.Recount());
+}
+
 TEST_F(WorkerPoolTest, AWorkerThatIsStillNeededIdlesOn) {
   const WorkerId first = IdleWorker(job);
   IdleWorker(job);
