@@ -97,7 +97,7 @@ Status StoreAccess::Put(const ObjectId& id, const WorkerId& owner, const Payload
 Result<std::shared_ptr<StorePin>> StoreAccess::Get(const ObjectId& id, int64_t timeout_ms) {
   const ObjectId ids[] = {id};
   auto views =
-      connection_->With([&](plasma::Client& client) { return client.Get(ids, timeout_ms); });
+      connection_->With([&](plasma::Client& client) { return client.Get(ids, timeout_ms, true); });
   if (!views) return views.error();
   Result<plasma::ObjectView>& view = views->front();
   if (!view) return view.error();

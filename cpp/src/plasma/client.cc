@@ -131,7 +131,7 @@ Status Client::Abort(const ObjectId& id) {
 }
 
 Result<std::vector<Result<ObjectView>>> Client::Get(std::span<const ObjectId> ids,
-                                                    int64_t timeout_ms) {
+                                                    int64_t timeout_ms, bool created_only) {
   if (ids.size() > kIdsPerRequestMax) {
     return Status(ErrorCode::InvalidArgument, "get of " + std::to_string(ids.size()) +
                                                   " objects at once; at most " +
@@ -151,7 +151,7 @@ Result<std::vector<Result<ObjectView>>> Client::Get(std::span<const ObjectId> id
   }
   std::unordered_map<ObjectId, Status> losses;
   Status status;
-  if (!missing.empty()) status = GetMissing(missing, timeout_ms, losses);
+  if (!missing.empty()) status = GetMissing(missing, timeout_ms, created_only, losses);
   std::vector<Result<ObjectView>> views;
   views.reserve(ids.size());
   size_t next_missing = 0;
@@ -174,11 +174,11 @@ Result<std::vector<Result<ObjectView>>> Client::Get(std::span<const ObjectId> id
   return views;
 }
 
-Status Client::GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms,
+Status Client::GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms, bool created_only,
                           std::unordered_map<ObjectId, Status>& losses) {
   const auto wire = WireIds(builder(), missing);
-  const auto request =
-      channel_.Request(Body::Get, fb::plasma::CreateGet(builder(), wire, timeout_ms).Union());
+  const auto request = channel_.Request(
+      Body::Get, fb::plasma::CreateGet(builder(), wire, timeout_ms, created_only).Union());
   if (!request) return request.error();
   auto answer = Await<fb::plasma::GetReply>(*request);
   if (answer) return TakeGot(missing, *answer, losses);

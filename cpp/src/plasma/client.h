@@ -114,8 +114,10 @@ class Client {
   // Waits until all are sealed or lost, or `timeout_ms` (negative: no limit) have gone
   // by; what is there then, in the order of `ids`. Each view is one reference.
   // Errors: InvalidArgument for more than kIdsPerRequestMax ids.
-  // Of an object: ObjectNotFound (not here in time); ObjectLost, with the reason.
-  Result<std::vector<Result<ObjectView>>> Get(std::span<const ObjectId> ids, int64_t timeout_ms);
+  // Of an object: ObjectNotFound (not here in time; with `created_only` also, at once,
+  // if nobody has begun to create it); ObjectLost, with the reason.
+  Result<std::vector<Result<ObjectView>>> Get(std::span<const ObjectId> ids, int64_t timeout_ms,
+                                              bool created_only = false);
   // One reference less. Errors: ObjectNotFound: this client holds none.
   Status Release(const ObjectId& id);
 
@@ -178,7 +180,7 @@ class Client {
   Result<Answer<Reply>> Await(uint64_t request_id);
   Result<MutableObject> TakeCreated(const ObjectId& id, const CreateOptions& options,
                                     Answer<fb::plasma::CreateReply>& created);
-  Status GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms,
+  Status GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms, bool created_only,
                     std::unordered_map<ObjectId, Status>& losses);
   Status TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::GetReply>& answer,
                  std::unordered_map<ObjectId, Status>& losses);

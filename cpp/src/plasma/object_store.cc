@@ -18,6 +18,11 @@ Status TooManyReferences(const ObjectId& id) {
                                                " times already; release some");
 }
 
+Status NeverCreated(const ObjectId& id) {
+  return Status(ErrorCode::ObjectNotFound,
+                "object " + id.Hex() + " is not in the store, nor being written to it");
+}
+
 }  // namespace
 
 ObjectStore::ObjectStore(CoreOptions options)
@@ -96,7 +101,7 @@ Outcome ObjectStore::Abort(ClientId client, const ObjectId& id, int64_t now_ms) 
 }
 
 Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<ObjectId> ids,
-                         int64_t timeout_ms, int64_t now_ms) {
+                         int64_t timeout_ms, int64_t now_ms, bool created_only) {
   WaitingGet get;
   get.client = client;
   get.request_id = request_id;
@@ -105,6 +110,10 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
   size_t missing = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     const LocalObject* object = objects_.Find(ids[i]);
+    if (object == nullptr && created_only) {
+      get.losses.push_back({static_cast<uint32_t>(i), NeverCreated(ids[i])});
+      continue;
+    }
     if (object == nullptr || !object->sealed()) {
       ++missing;
       if (object != nullptr && object->state == ObjectState::Spilled) {

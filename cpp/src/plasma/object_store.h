@@ -123,9 +123,10 @@ class ObjectStore {
                       uint64_t wait_ms, int64_t now_ms);
   Outcome Seal(ClientId client, const ObjectId& id, bool keep_reference, int64_t now_ms);
   Outcome Abort(ClientId client, const ObjectId& id, int64_t now_ms);
-  // `timeout_ms` < 0: no limit; 0: answered at once.
+  // `timeout_ms` < 0: no limit; 0: answered at once. `created_only`: it is not waited
+  // for one that is not even being created.
   Outcome Get(ClientId client, uint64_t request_id, std::vector<ObjectId> ids, int64_t timeout_ms,
-              int64_t now_ms);
+              int64_t now_ms, bool created_only = false);
   Outcome Release(ClientId client, const ObjectId& id, int64_t now_ms);
   Outcome Delete(std::span<const ObjectId> ids, int64_t now_ms);
   Outcome Evict(uint64_t bytes, int64_t now_ms);

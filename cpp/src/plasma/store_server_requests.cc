@@ -71,8 +71,8 @@ bool StoreServer::Handle(ipc::ConnectionId connection, Session& session,
     }
     case Body::Get: {
       const auto& get = *message.body_as_Get();
-      Deliver(
-          store_.Get(client, request_id, IdsFromWire(*get.object_ids()), get.timeout_ms(), now));
+      Deliver(store_.Get(client, request_id, IdsFromWire(*get.object_ids()), get.timeout_ms(), now,
+                         get.created_only()));
       return true;
     }
     case Body::Release: {

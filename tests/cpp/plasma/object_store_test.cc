@@ -55,6 +55,15 @@ TEST_F(ObjectStoreTest, AnObjectDeletedWhileAwaitedReachesWhoWaited) {
   EXPECT_EQ(outcome.events[0].kind, StoreEvent::Kind::Deleted);
 }
 
+TEST_F(ObjectStoreTest, AGetOfWhatIsNotEvenBeingCreatedNeedNotWait) {
+  const Outcome outcome = store.Get(bob, 5, {a}, -1, now, /*created_only=*/true);
+  ASSERT_EQ(outcome.got.size(), 1u);
+  EXPECT_EQ(outcome.got[0].losses.at(0).why.code(), ErrorCode::ObjectNotFound);
+  Create(ann, a, 10);
+  EXPECT_THAT(store.Get(bob, 6, {a}, -1, now, /*created_only=*/true).got, IsEmpty());
+  EXPECT_TRUE(store.Seal(ann, a, false, now).got[0].places[0].has_value());
+}
+
 TEST_F(ObjectStoreTest, AGetAnswersInPartAtItsDeadline) {
   Put(ann, a, 10);
   EXPECT_THAT(store.Get(bob, 5, {b, a}, 50, now).got, IsEmpty());
