@@ -62,6 +62,7 @@ _BY_CODE: dict[str, _Make] = {
     "ReconstructionFailed": lambda message, actor_id: exceptions.ObjectReconstructionFailedError(
         "", reason_message=message
     ),
+    "ReplayInconsistent": _plain(exceptions.StreamingGeneratorReplayInconsistentError),
 }
 _CODES = list(_BY_CODE.values())
 

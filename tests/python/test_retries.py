@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from waiting import ended
 
 import skyray
 from skyray.exceptions import RayTaskError
@@ -137,6 +139,24 @@ def test_leaving_costs_no_retry() -> None:
     results = skyray.get([where.remote(i) for i in range(12)], timeout=60)
     assert [number for _, number in results] == list(range(12))
     assert len({pid for pid, _ in results}) == 12
+
+
+def test_what_a_worker_made_that_left_after_max_calls_stays() -> None:
+    @skyray.remote(max_calls=1)
+    def make(size: int) -> Any:
+        return os.getpid(), [skyray.put(np.ones(size)), skyray.put("small")]
+
+    made = skyray.get([make.remote(200_000) for _ in range(3)], timeout=60)
+    assert len({pid for pid, _ in made}) == 3
+    # Others run meanwhile, also on the leases that those left behind.
+    assert len({pid for pid, _ in skyray.get([make.remote(1) for _ in range(5)], timeout=60)}) == 5
+    for _, (large, small) in made:
+        assert skyray.get(large, timeout=60).sum() == 200_000
+        assert skyray.get(small, timeout=60) == "small"
+    pids = [pid for pid, _ in made]
+    del made, large, small
+    for pid in pids:
+        assert ended(pid)
 
 
 def test_max_calls_cannot_be_changed_later() -> None:

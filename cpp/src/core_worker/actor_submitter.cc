@@ -109,6 +109,12 @@ std::vector<Task*> ActorSubmitter::LivesAt(Actor* actor, const WorkerAddress& ad
   return actor->channel || actor->connecting ? std::vector<Task*>() : Settle(actor);
 }
 
+std::vector<Task*> ActorSubmitter::StillThere(Actor* actor) {
+  actor->unreachable = false;
+  actor->probe_after_ns = 0;
+  return Settle(actor);
+}
+
 std::vector<Task*> ActorSubmitter::Settle(Actor* actor) {
   std::vector<Task*> failed;
   std::vector<Task*> again;

@@ -10,6 +10,9 @@
 //      └───── both have come: the calls that were under way are sent again, before
 //             all others, or, without a retry left, returned to be failed
 //
+// A connection may be lost while the process lives on: it is asked (Ping) until it
+// answers (StillThere), which settles its calls like a restart, or the news come.
+//
 // Threading:  a core of the gateway's monitor: only under its mutex.
 // Ownership:  owns Actors until they are dead and nothing here refers to them (Forget);
 //             tasks only while they are queued here.
@@ -47,7 +50,9 @@ struct Actor {
   WorkerAddress next;     // Of the one after it, while `channel` is read to its end.
   ChannelPtr channel;     // To be sent on; null while it is not connected.
   bool connecting = false;
-  bool unreachable = false;  // `address` could not be reached, or no longer: news will come.
+  bool unreachable = false;    // `address` could not be reached, or no longer: news will come,
+  int64_t probe_at_ns = 0;     // or it answers when it is asked again, then,
+  int64_t probe_after_ns = 0;  // and so long after that.
   std::deque<Task*> queue;
   std::vector<Task*> lost;   // Under way when the connection ended; oldest first.
   bool ended = false;        // The process at `address` is known to have ended,
@@ -89,6 +94,7 @@ struct Actor {
     return state == ActorState::Dead && handles == 0 && pending_calls == 0 && kept_calls == 0 &&
            scope == nullptr && !creating && creation_waiter == nullptr;
   }
+  bool WantsProbe() const { return state == ActorState::Alive && unreachable && !ended; }
   bool WantsConnection() const {
     return state == ActorState::Alive && !channel && !connecting && lost.empty() && !unreachable;
   }
@@ -120,6 +126,8 @@ class ActorSubmitter {
   //
   // The connection to `address` is gone, with those unanswered (oldest first).
   std::vector<Task*> ConnectionLost(Actor* actor, std::vector<Task*> unanswered);
+  // The process at `address` answers: only the connection was lost. REQUIRES: WantsProbe.
+  std::vector<Task*> StillThere(Actor* actor);
   // The process at `address` ended, and there will be another one.
   std::vector<Task*> ProcessEnded(Actor* actor, const std::string& why);
   // It lives there.

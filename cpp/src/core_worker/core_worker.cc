@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <unordered_set>
+
 #include "common/logging.h"
 #include "core_worker/frames_out.h"
 #include "ipc/socket.h"
@@ -138,6 +140,35 @@ CoreWorker::~CoreWorker() {
   if (!options_.is_driver) gateway_.Drain(NowNs() + kLastWordsNs);
   if (!worker_socket_.empty()) unlink(worker_socket_.c_str());
   gateway_.Stop();
+  DeleteTasks();
+}
+
+void CoreWorker::DeleteTasks() {
+  std::vector<Task*> tasks = submitter_.TakeQueued();
+  const auto add = [&tasks](const std::vector<Task*>& more) {
+    tasks.insert(tasks.end(), more.begin(), more.end());
+  };
+  for (const auto& [id, peer] : peers_) {
+    if (peer.channel) add(peer.channel->in_flight.All());
+  }
+  for (Lease* lease : submitter_.BrokenLeases()) add(lease->lost_tasks);
+  add(awaiting_arguments_.all());
+  for (const auto& [task, creation] : creations_) tasks.push_back(task);
+  for (const auto& [id, actor] : actors_.actors()) {
+    add({actor->queue.begin(), actor->queue.end()});
+    add(actor->lost);
+    if (actor->creation_task != nullptr) tasks.push_back(actor->creation_task);
+  }
+  // What is published the table deletes.
+  std::unordered_set<Object*> objects;
+  for (Task* task : std::unordered_set<Task*>(tasks.begin(), tasks.end())) {
+    for (Object* object : task->returns) objects.insert(object);
+    for (const RefArgument& argument : task->ref_args) objects.insert(argument.object);
+    delete task;
+  }
+  for (Object* object : objects) {
+    if (object != nullptr && !object->in_table) delete object;
+  }
 }
 
 Statistics CoreWorker::GetStatistics() {
@@ -370,6 +401,7 @@ int64_t CoreWorker::OnTimer(int64_t now_ns) {
   SubmitActions actions;
   int64_t next = submitter_.ReturnIdle(now_ns, actions);
   Perform(nullptr, actions);
+  if (!unreachable_.empty()) next = std::min(next, ProbeDue(now_ns));
   constexpr int64_t kLongTaskNs = 5'000'000;
   if (executing_since_ns_ != 0 && !calls_.empty()) {
     // Calls that wait behind a long task may run elsewhere.

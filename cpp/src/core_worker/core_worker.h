@@ -183,6 +183,8 @@ class CoreWorker : private GatewayHandler {
   Object* Restore(const ObjectId& id, const WorkerAddress& owner);
   // It is being pickled: others will ask for it by name.
   WorkerAddress Publish(Object* object);
+  // The same with one reference more, to go with it.
+  WorkerAddress PublishHeld(Object* object);
   void Hold(Object* object);
   void Drop(Object* object);
   void DropAll(std::span<Object* const> objects);
@@ -360,6 +362,8 @@ class CoreWorker : private GatewayHandler {
   void OnRayletMessage(const fb::raylet::Message& message, FrameView& frame);
   void OnRayletReply(const fb::raylet::Message& message, FrameView& frame);
   void OnRayletLost();
+  // Those that nobody waits for any more, at the end.
+  void DeleteTasks();
   // What it owns would be gone with it.
   bool OwnsObjects() const { return objects_.size() > objects_.borrowed_count(); }
   void SendStillNeeded();
@@ -402,6 +406,8 @@ class CoreWorker : private GatewayHandler {
   bool SkipReturn(ByteReader& reader, Channel& channel, const ObjectId& id, bool delete_copy);
   bool TakeValue(ByteReader& reader, Channel& channel, Object* object);
   void OnHandBack(Channel& channel, const fb::worker::HandBack& message);
+  void OnRetired(Channel& channel);
+  void TakeBack(const std::vector<Task*>& back);
   void OnLeaseReply(const PendingRequest& pending, const fb::raylet::LeaseReply& reply);
   void OnLeaseLost(const fb::raylet::LeaseLost& lost);
   // Both have come: the end of its socket, and how its process ended.
@@ -411,6 +417,8 @@ class CoreWorker : private GatewayHandler {
   void MakeStream(Task* task, GeneratorKind kind, std::shared_ptr<ObjectStream>* stream);
   void EndStream(Task* task, const ValuePtr& error, ReadyEffects& ready);
   void OnYield(Channel& channel, std::span<const uint8_t> body);
+  // An item that was there before: it is lost since, or not wanted.
+  bool TakeItemAgain(ByteReader& reader, Channel& channel, Task* task, uint64_t index);
   void TellTaken(const ObjectStream& stream, const Task& task);
   void OnItemsTaken(const TaskId& task, uint64_t count);
   void WakeRoom(IncomingCall& call);
@@ -443,11 +451,17 @@ class CoreWorker : private GatewayHandler {
   void HoldAgain(Object* object);
   void KeepLineage(Task* task);
   void EndLineage(Task* task, bool evicted, FreedEffects& freed);
+  // It will not make the items of its generator again.
+  void LetGoOfItems(Task* task, FreedEffects& freed);
 
   void SendCreateActor(Task* task);
   void OnActorUpdate(const fb::raylet::ActorInfo& info);
   void CloseToDeadNode(Actor* actor, const fb::raylet::ExitInfo* exit);
   void FailLost(Actor* actor, const std::vector<Task*>& calls);
+  void FailLost(Actor* actor, const std::vector<Task*>& calls, const std::string& why);
+  void ProbeLater(Actor* actor);
+  int64_t ProbeDue(int64_t now_ns);
+  void OnPong(const Channel& channel);
   void ConnectActor(Actor* actor);
   void ActorConnected(Actor* actor);
   void FinishActorDeath(Actor* actor);
@@ -534,6 +548,7 @@ class CoreWorker : private GatewayHandler {
   };
   std::unordered_map<Task*, Creation> creations_;
   TaskList awaiting_arguments_;                // Not those of actors' methods.
+  std::vector<ActorId> unreachable_;           // That may yet answer.
   std::unordered_map<TaskId, Task*> streams_;  // Generators that have yielded.
   size_t tasks_pending_ = 0;
 
@@ -559,7 +574,9 @@ class CoreWorker : private GatewayHandler {
   bool cancelled_on_loop_ = false;  // AwaitWork is to say so.
   std::string exit_reason_;         // An end was asked for.
   bool exit_after_queued_ = false;  // But not before the queue is empty.
-  bool exit_requested_ = false;     // The threads are to end now.
+  bool retired_ = false;            // Nor before others have let go of what it owns.
+  bool told_exiting_ = false;
+  bool exit_requested_ = false;  // The threads are to end now.
   bool told_blocked_ = false;
   int64_t explained_at_ns_ = INT64_MIN / 2;
   std::unordered_map<uint64_t, std::shared_ptr<const BoundLease>> bound_leases_;  // By channel.

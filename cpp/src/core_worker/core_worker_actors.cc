@@ -9,6 +9,10 @@ namespace fbr = fb::raylet;
 
 namespace {
 
+// An actor that cannot be reached is asked so long after, then at twice the time.
+constexpr int64_t kProbeFirstNs = 20'000'000;
+constexpr int64_t kProbeLastNs = 2'000'000'000;
+
 flatbuffers::Offset<fbr::ActorSpec> PutActorSpec(Builder& builder, const ActorOptions& options,
                                                  const ActorId& id, const JobId& job,
                                                  const WorkerAddress& owner,
@@ -321,9 +325,12 @@ void CoreWorker::CloseToDeadNode(Actor* actor, const fbr::ExitInfo* exit) {
 
 void CoreWorker::FailLost(Actor* actor, const std::vector<Task*>& calls) {
   if (calls.empty()) return;
-  const ValuePtr error = MakeErrorValue(
-      ErrorCode::ActorUnavailable,
-      "actor " + actor->class_name + " is being restarted: " + actor->ended_why, actor->id.Hex());
+  FailLost(actor, calls, "is being restarted: " + actor->ended_why);
+}
+
+void CoreWorker::FailLost(Actor* actor, const std::vector<Task*>& calls, const std::string& why) {
+  const ValuePtr error = MakeErrorValue(ErrorCode::ActorUnavailable,
+                                        "actor " + actor->class_name + " " + why, actor->id.Hex());
   for (Task* task : calls) Complete(task, task->cancelled ? CancelledError(*task) : error);
 }
 
@@ -337,6 +344,49 @@ void CoreWorker::ActorConnected(Actor* actor) {
   actor->connecting = false;
   actor->channel = GetPeer(actor->address)->channel;
   PumpActor(nullptr, actor);
+}
+
+void CoreWorker::ProbeLater(Actor* actor) {
+  if (!actor->WantsProbe() || actor->probe_after_ns != 0) return;
+  actor->probe_after_ns = kProbeFirstNs;
+  actor->probe_at_ns = NowNs() + kProbeFirstNs;
+  unreachable_.push_back(actor->id);
+  gateway_.WakeForTimer();
+}
+
+int64_t CoreWorker::ProbeDue(int64_t now_ns) {
+  int64_t next = INT64_MAX;
+  std::erase_if(unreachable_, [this](const ActorId& id) {
+    Actor* actor = actors_.Find(id);
+    if (actor != nullptr && actor->WantsProbe()) return false;
+    if (actor != nullptr) actor->probe_after_ns = 0;
+    return true;
+  });
+  for (const ActorId& id : unreachable_) {
+    Actor* actor = actors_.Find(id);
+    if (now_ns >= actor->probe_at_ns) {
+      actor->probe_after_ns = std::min(2 * actor->probe_after_ns, kProbeLastNs);
+      actor->probe_at_ns = now_ns + actor->probe_after_ns;
+      Builder builder(64);
+      const auto ping = fb::worker::CreatePing(builder).Union();
+      builder.Finish(fb::worker::CreateMessage(builder, fb::worker::Body::Ping, ping));
+      SendPeer(actor->address, builder);
+    }
+    next = std::min(next, actor->probe_at_ns);
+  }
+  return next;
+}
+
+void CoreWorker::OnPong(const Channel& channel) {
+  for (const ActorId& id : std::vector<ActorId>(unreachable_)) {
+    Actor* actor = actors_.Find(id);
+    if (actor == nullptr || !actor->WantsProbe() || actor->address != channel.peer) continue;
+    FailLost(actor, actors_.StillThere(actor),
+             "is unavailable: the connection to it was lost while the call was under way, so that "
+             "it may have run or not. The actor lives on: make the call again, or allow that with "
+             "max_task_retries");
+    ConnectActor(actor);
+  }
 }
 
 void CoreWorker::FinishActorDeath(Actor* actor) {

@@ -37,6 +37,13 @@ Concurrency ToConcurrency(const fbw::ActorCreation& creation) {
 }  // namespace
 
 void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
+  if (retired_) {
+    Builder builder(64);
+    const auto retired = fbw::CreateRetired(builder).Union();
+    builder.Finish(fbw::CreateMessage(builder, fbw::Body::Retired, retired));
+    AppendFrame(channel.out, builder);
+    return gateway_.MarkDirty(channel);
+  }
   auto call = std::make_unique<IncomingCall>();
   call->body.assign(body.begin(), body.end());
   if (!ParseCall(call->body, call->call) ||
@@ -392,6 +399,7 @@ void CoreWorker::Retire(const std::string& reason) {
   Lock lock(gateway_.mutex());
   HandBackQueued();
   exit_reason_ = reason;
+  retired_ = true;
   EndIfDone();
   gateway_.FlushDirty(lock);
 }
@@ -407,14 +415,17 @@ void CoreWorker::RequestExit(const std::string& reason, bool after_queued) {
 void CoreWorker::EndIfDone() {
   if (exit_reason_.empty() || exit_requested_ || calls_.running() > 0) return;
   if (exit_after_queued_ && !calls_.empty()) return;
+  if (!std::exchange(told_exiting_, true)) {
+    SendRaylet(
+        nullptr,
+        [&](Builder& builder, fbr::Body& type) {
+          type = fbr::Body::Exiting;
+          return fbr::CreateExiting(builder, builder.CreateString(exit_reason_)).Union();
+        },
+        nullptr);
+  }
+  if (retired_ && objects_.lent_count() > 0) return;  // Apply looks again.
   exit_requested_ = true;
-  SendRaylet(
-      nullptr,
-      [&](Builder& builder, fbr::Body& type) {
-        type = fbr::Body::Exiting;
-        return fbr::CreateExiting(builder, builder.CreateString(exit_reason_)).Union();
-      },
-      nullptr);
   WakeIdle(kAnyGroup);
 }
 

@@ -54,6 +54,11 @@ void CoreWorker::Recover(Object* object, const std::string& how) {
     objects_.Forget(object);
   }
   if (!raylet_lost_.empty()) return FailObject(object, ErrorCode::NodeDied, raylet_lost_);
+  for (Object* item : plan.awaited) {
+    ObjectStream& stream = *item->maker->stream;
+    stream.LostInRun(item);
+    if (stream.bounded()) TellTaken(stream, *item->maker);
+  }
   // These wait for what is failed then, if they need it.
   for (Task* task : plan.again) RunAgain(task);
   for (const auto& [lost, why] : plan.impossible) {
@@ -76,6 +81,10 @@ void CoreWorker::RunAgain(Task* task) {
   if (task->retries_left > 0) --task->retries_left;
   task->sent = false;
   task->stored = 0;
+  task->kept = false;
+  if (task->stream) {
+    for (Object* item : task->stream->AllKept()) item->task_pending = true;
+  }
   for (size_t i = 0; i < task->returns.size(); ++i) {
     Object*& object = task->returns[i];
     if (object == nullptr) {
@@ -119,6 +128,7 @@ void CoreWorker::KeepLineage(Task* task) {
   }
   for (Object* inner : task->pinned) objects_.HoldForLineage(inner, freed);
   const std::vector<Task*> evicted = lineage_.Keep(task);
+  task->kept = true;
   // One more, so that the task is not let go of between two of its returns.
   ++task->stored;
   for (Object*& object : task->returns) {
@@ -129,12 +139,31 @@ void CoreWorker::KeepLineage(Task* task) {
     }
     objects_.TaskDone(done, freed);
   }
+  Object* again = nullptr;  // An item that was lost when the run had passed it.
+  if (task->stream) {
+    for (Object* item : task->stream->AllKept()) {
+      if (item->state == ObjectState::Pending && item->refs > 0) again = item;
+      objects_.TaskDone(item, freed);
+    }
+  }
+  if (again != nullptr) objects_.Hold(again);
   if (--task->stored == 0) freed.unneeded.push_back(task);
   for (Task* old : evicted) {
     std::erase(freed.unneeded, old);
     EndLineage(old, /*evicted=*/true, freed);
   }
   Apply(freed);
+  if (again == nullptr) return;
+  if (again->state == ObjectState::Pending && !again->task_pending) Recover(again);
+  objects_.Drop(again, freed);
+  Apply(freed);
+}
+
+void CoreWorker::LetGoOfItems(Task* task, FreedEffects& freed) {
+  for (Object* item : task->stream->AllKept()) {
+    task->stream->Unkeep(item);
+    objects_.TaskDone(item, freed);
+  }
 }
 
 void CoreWorker::EndLineage(Task* task, bool evicted, FreedEffects& freed) {
@@ -142,6 +171,15 @@ void CoreWorker::EndLineage(Task* task, bool evicted, FreedEffects& freed) {
     if (object == nullptr) continue;
     object->maker = nullptr;
     object->lineage_evicted = evicted;
+  }
+  if (task->stream) {
+    for (Object* item : task->stream->AllKept()) {
+      item->lineage_evicted = evicted;
+      if (item->state != ObjectState::Pending || item->refs == 0) continue;
+      const Status status = DescribeLoss(*item, Unrecoverable::Evicted, "");
+      FailObject(item, status.code(), status.message());
+    }
+    LetGoOfItems(task, freed);
   }
   for (const RefArgument& argument : task->ref_args) {
     objects_.DropFromLineage(argument.object, freed);

@@ -81,6 +81,13 @@ WorkerAddress CoreWorker::Publish(Object* object) {
   return objects_.OwnerOf(*object);
 }
 
+WorkerAddress CoreWorker::PublishHeld(Object* object) {
+  Lock lock(gateway_.mutex());
+  objects_.Publish(object);
+  objects_.Hold(object);
+  return objects_.OwnerOf(*object);
+}
+
 void CoreWorker::Hold(Object* object) {
   Lock lock(gateway_.mutex());
   objects_.Hold(object);
@@ -356,6 +363,7 @@ void CoreWorker::Apply(FreedEffects& freed) {
   for (const ActorId& id : scopes) {
     if (Actor* actor = actors_.Find(id)) ScopeEnded(actor);
   }
+  if (retired_) EndIfDone();
 }
 
 void CoreWorker::TakeContained(Object* outer, const OwnedRef& ref, const WorkerAddress& from) {

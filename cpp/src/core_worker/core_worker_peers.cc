@@ -88,6 +88,7 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
     FailLost(actor.get(), actors_.ConnectionLost(actor.get(), std::move(unanswered)));
     if (actor->state == ActorState::Dead) FinishActorDeath(actor.get());
     ConnectActor(actor.get());
+    ProbeLater(actor.get());
   }
   for (Lease* lease : submitter_.WorkerGone(address.worker)) {
     // Put back where OnLeaseLost looks for them.
@@ -233,6 +234,19 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
     case fbw::Body::HandBack:
       if (channel.kind != ChannelKind::Outbound) break;
       return OnHandBack(channel, *message.body_as_HandBack());
+    case fbw::Body::Retired:
+      if (channel.kind != ChannelKind::Outbound) break;
+      return OnRetired(channel);
+    case fbw::Body::Ping: {
+      Builder builder(64);
+      builder.Finish(
+          fbw::CreateMessage(builder, fbw::Body::Pong, fbw::CreatePong(builder).Union()));
+      AppendFrame(channel.out, builder);
+      return gateway_.MarkDirty(channel);
+    }
+    case fbw::Body::Pong:
+      if (channel.kind != ChannelKind::Outbound) break;
+      return OnPong(channel);
     case fbw::Body::ItemsTaken: {
       const auto* taken = message.body_as_ItemsTaken();
       if (channel.kind != ChannelKind::Inbound) break;

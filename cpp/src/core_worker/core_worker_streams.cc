@@ -13,6 +13,15 @@ namespace {
 // Items that follow each other faster travel together.
 constexpr int64_t kItemDelayNs = 50'000;
 
+ValuePtr NotYieldedAgain(const Task& task, const Object& item) {
+  return MakeErrorValue(
+      ErrorCode::ReplayInconsistent,
+      "object " + item.id.Hex() + ", item " + std::to_string(IndexOf(item.id) - kFirstItemIndex) +
+          " of the generator " + task.function->name +
+          ", was lost, and when the generator was run again to make it anew " +
+          "it ended before that item: it does not yield the same number of items each time");
+}
+
 }  // namespace
 
 // --- The owner ---
@@ -30,6 +39,14 @@ void CoreWorker::EndStream(Task* task, const ValuePtr& error, ReadyEffects& read
   if (!task->stream) return;
   task->stream->End(error, ready);
   streams_.erase(task->id);
+  const bool may_run_again = !error && task->retries_left != 0 && raylet_lost_.empty();
+  for (Object* item : task->stream->EndRun(may_run_again).failed) {
+    task->stream->Unkeep(item);
+    objects_.SetValue(item, error ? error : NotYieldedAgain(*task, *item), ready);
+    FreedEffects freed;
+    objects_.TaskDone(item, freed);
+    Apply(freed);
+  }
   if (!task->stream->listed()) return;
   // The task's value holds those that it names.
   FreedEffects freed;
@@ -49,12 +66,11 @@ void CoreWorker::OnYield(Channel& channel, std::span<const uint8_t> body) {
       case ObjectStream::Place::Free:
         if (stream.bounded()) streams_[task->id] = task;
         good = TakeValue(reader, channel, item);
+        if (good && item->state == ObjectState::InStore) stream.Keep(item, task);
         if (good) stream.Filled();
         break;
       case ObjectStream::Place::Taken: {
-        const ObjectId id =
-            ObjectIdOf(task->id, static_cast<uint32_t>(header.index + kFirstItemIndex));
-        good = SkipReturn(reader, channel, id, stream.dropped());
+        good = TakeItemAgain(reader, channel, task, header.index);
         // Yielded anew, or by one who does not know yet that nobody takes them.
         if (good && stream.bounded()) TellTaken(stream, *task);
         break;
@@ -62,8 +78,24 @@ void CoreWorker::OnYield(Channel& channel, std::span<const uint8_t> body) {
       case ObjectStream::Place::Bad:
         good = false;
     }
+    stream.Yielded(header.index);
   }
   if (!good) DropPeer(channel, "a malformed item of a generator");
+}
+
+bool CoreWorker::TakeItemAgain(ByteReader& reader, Channel& channel, Task* task, uint64_t index) {
+  Object* item = task->stream->Kept(index);
+  if (item == nullptr) {
+    // Small, or nobody wants it any more: no copy of it is needed.
+    const ObjectId id = ObjectIdOf(task->id, static_cast<uint32_t>(index + kFirstItemIndex));
+    return SkipReturn(reader, channel, id, /*delete_copy=*/true);
+  }
+  if (!TakeValue(reader, channel, item)) return false;
+  if (item->state != ObjectState::InStore) task->stream->Unkeep(item);
+  FreedEffects freed;
+  objects_.TaskDone(item, freed);
+  Apply(freed);
+  return true;
 }
 
 void CoreWorker::TellTaken(const ObjectStream& stream, const Task& task) {

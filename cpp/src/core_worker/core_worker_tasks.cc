@@ -291,8 +291,10 @@ void CoreWorker::PublishCopy(Object* object) {
 }
 
 void CoreWorker::FinishTask(Task* task) {
+  if (task->stream) task->stored += static_cast<uint32_t>(task->stream->kept_count());
   if (task->stored > 0 && task->retries_left != 0) return KeepLineage(task);
   FreedEffects freed;
+  if (task->stream) LetGoOfItems(task, freed);
   for (const RefArgument& argument : task->ref_args) objects_.Drop(argument.object, freed);
   for (Object* object : task->pinned) objects_.Drop(object, freed);
   for (Object* object : task->returns) {
@@ -451,10 +453,23 @@ bool CoreWorker::TakeValue(ByteReader& reader, Channel& channel, Object* object)
 
 void CoreWorker::OnHandBack(Channel& channel, const fbw::HandBack& message) {
   if (message.sequences() == nullptr) return;
-  std::vector<Task*> tasks, calls;
+  std::vector<Task*> back;
   for (const uint64_t sequence : *message.sequences()) {
-    Task* task = channel.in_flight.Take(sequence);
-    if (task == nullptr) continue;
+    if (Task* task = channel.in_flight.Take(sequence)) back.push_back(task);
+  }
+  TakeBack(back);
+}
+
+void CoreWorker::OnRetired(Channel& channel) {
+  SubmitActions actions;
+  submitter_.Retired(channel.peer.worker, actions);
+  Perform(nullptr, actions);
+  TakeBack(channel.in_flight.TakeAll());
+}
+
+void CoreWorker::TakeBack(const std::vector<Task*>& back) {
+  std::vector<Task*> tasks, calls;
+  for (Task* task : back) {
     task->sent = false;
     if (!task->cancelled) {
       (task->actor != nullptr ? calls : tasks).push_back(task);

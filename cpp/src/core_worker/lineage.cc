@@ -61,6 +61,8 @@ RecoveryPlan PlanRecovery(Object* object) {
       plan.impossible.emplace_back(wanted, Unrecoverable::NoRetries);
     } else if (task->actor != nullptr && task->actor->state == ActorState::Dead) {
       plan.impossible.emplace_back(wanted, Unrecoverable::ActorDied);
+    } else if (!task->kept) {
+      plan.awaited.push_back(wanted);
     } else if (seen.insert(task).second) {
       plan.again.push_back(task);
       for (const RefArgument& argument : task->ref_args) {

@@ -64,7 +64,8 @@ enum class Unrecoverable : uint8_t {
 
 // What it takes to make an object again.
 struct RecoveryPlan {
-  std::vector<Task*> again;  // All kept.
+  std::vector<Task*> again;      // All kept.
+  std::vector<Object*> awaited;  // Lost items of generators that run.
   std::vector<std::pair<Object*, Unrecoverable>> impossible;
 };
 

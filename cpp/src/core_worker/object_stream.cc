@@ -2,8 +2,14 @@
 #include "core_worker/object_stream.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace skyray::core_worker {
+namespace {
+
+uint64_t PositionOf(const Object& item) { return IndexOf(item.id) - kFirstItemIndex; }
+
+}  // namespace
 
 ObjectStream::ObjectStream(ObjectTable& objects, const TaskId& task, uint64_t room_max, bool listed)
     : objects_(objects), task_(task), room_max_(room_max), listed_(listed) {
@@ -53,6 +59,51 @@ void ObjectStream::Drop(FreedEffects& freed) {
   dropped_ = true;
   for (Object* object : items_) objects_.Drop(object, freed);
   items_.clear();
+}
+
+void ObjectStream::Keep(Object* item, Task* maker) {
+  item->maker = maker;
+  kept_[PositionOf(*item)].object = item;
+}
+
+void ObjectStream::Unkeep(Object* item) {
+  item->maker = nullptr;
+  kept_.erase(PositionOf(*item));
+}
+
+Object* ObjectStream::Kept(uint64_t index) const {
+  const auto it = kept_.find(index);
+  return it == kept_.end() ? nullptr : it->second.object;
+}
+
+std::vector<Object*> ObjectStream::AllKept() const {
+  std::vector<Object*> all;
+  for (const auto& [index, item] : kept_) all.push_back(item.object);
+  return all;
+}
+
+void ObjectStream::LostInRun(Object* item) {
+  const uint64_t index = PositionOf(*item);
+  item->task_pending = true;
+  kept_.at(index).missed = index < run_at_;
+  hurried_ = true;
+}
+
+ObjectStream::RunEnd ObjectStream::EndRun(bool may_run_again) {
+  RunEnd end;
+  run_at_ = 0;
+  for (auto& [index, item] : kept_) {
+    const bool missed = std::exchange(item.missed, false);
+    if (item.object->state != ObjectState::Pending) continue;
+    // One that only the lineage of others knows is made when that is needed.
+    if (item.object->refs == 0) continue;
+    if (missed && may_run_again) {
+      end.again = true;
+    } else {
+      end.failed.push_back(item.object);
+    }
+  }
+  return end;
 }
 
 bool ObjectStream::TakeNews() {

@@ -8,6 +8,9 @@
 // for an object like any other. A task that is run again yields its items again;
 // those that are there already are kept.
 //
+// Items that lie in a store are listed until they are freed, as the task can make them
+// again. It makes all items then, in their order; only those that are lost are taken.
+//
 // Threading:  a core of the gateway's monitor: only under its mutex.
 // Ownership:  one hold of each item not taken yet; shared by the task and whoever
 //             iterates.
@@ -16,6 +19,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <vector>
 
 #include "core_worker/object_table.h"
@@ -49,13 +53,35 @@ class ObjectStream {
   // Nobody will take any more: lets go of the items.
   void Drop(FreedEffects& freed);
 
+  // --- Items in a store ---
+
+  // Item `index` has come, whatever becomes of it: where this run of the task is.
+  void Yielded(uint64_t index) { run_at_ = index + 1; }
+  void Keep(Object* item, Task* maker);
+  // It is not in a store any more, or freed.
+  void Unkeep(Object* item);
+  // The item if it is kept, or null.
+  Object* Kept(uint64_t index) const;
+  std::vector<Object*> AllKept() const;
+  size_t kept_count() const { return kept_.size(); }
+  // The copies of a kept item are lost while its task runs. Either this run makes it
+  // yet, or it takes another, for which the maker is not to wait for room.
+  void LostInRun(Object* item);
+  // The run has ended: what was lost behind its back takes another one. The others that
+  // are lost get an error: that of the run, or that they were not yielded any more.
+  struct RunEnd {
+    bool again = false;
+    std::vector<Object*> failed;
+  };
+  RunEnd EndRun(bool may_run_again);
+
   const TaskId& task() const { return task_; }
   bool listed() const { return listed_; }
   bool dropped() const { return dropped_; }
   bool ended() const { return ended_; }
   bool bounded() const { return room_max_ != 0; }
   // What its maker is to be told: how many have been taken, or will not be asked for.
-  uint64_t consumed() const { return dropped_ ? UINT64_MAX : first_; }
+  uint64_t consumed() const { return dropped_ || ended_ || hurried_ ? UINT64_MAX : first_; }
   // True, once, if that has grown enough to be told.
   bool TakeNews();
 
@@ -71,6 +97,13 @@ class ObjectStream {
   uint64_t first_ = 0;  // Index of items_.front().
   uint64_t told_ = 0;
   std::deque<Object*> items_;
+  struct KeptItem {
+    Object* object;
+    bool missed = false;  // Lost when this run had yielded it already.
+  };
+  std::map<uint64_t, KeptItem> kept_;
+  uint64_t run_at_ = 0;
+  bool hurried_ = false;
 };
 
 }  // namespace skyray::core_worker

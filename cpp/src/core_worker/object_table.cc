@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/logging.h"
+#include "core_worker/object_stream.h"
 #include "core_worker/task.h"
 
 namespace skyray::core_worker {
@@ -96,7 +97,11 @@ void ObjectTable::MaybeFree(Object* object, FreedEffects& freed) {
       for (Object*& sibling : next->maker->returns) {
         if (sibling == next) sibling = nullptr;
       }
-      if (--next->maker->stored == 0) freed.unneeded.push_back(next->maker);
+      Task* maker = next->maker;
+      if (maker->stream && maker->stream->Kept(IndexOf(next->id) - kFirstItemIndex) == next) {
+        maker->stream->Unkeep(next);
+      }
+      if (maker->kept && --maker->stored == 0) freed.unneeded.push_back(maker);
     }
     if (next->owner != nullptr) --borrowed_;
     if (next->in_table) by_id_.erase(next->id);
@@ -178,12 +183,18 @@ void ObjectTable::Contain(Object* outer, Object* inner) {
   outer->Extras().contained.push_back(inner);
 }
 
+void ObjectTable::CountBorrower(Object* object, const WorkerAddress& borrower, int64_t change) {
+  auto& borrowers = object->Extras().borrowers;
+  const bool lent = !borrowers.empty();
+  if ((borrowers[borrower] += change) == 0) borrowers.erase(borrower);
+  lent_ = lent_ - lent + !borrowers.empty();
+}
+
 void ObjectTable::AddBorrower(const ObjectId& id, const WorkerAddress& borrower,
                               FreedEffects& freed) {
   Object* object = Find(id);
   if (object == nullptr || object->owner != nullptr) return;
-  auto& borrowers = object->Extras().borrowers;
-  if (++borrowers[borrower] == 0) borrowers.erase(borrower);
+  CountBorrower(object, borrower, 1);
   if (object->refs == 0) MaybeFree(object, freed);
 }
 
@@ -191,8 +202,7 @@ void ObjectTable::RemoveBorrower(const ObjectId& id, const WorkerAddress& borrow
                                  FreedEffects& freed, uint32_t count) {
   Object* object = Find(id);
   if (object == nullptr || object->owner != nullptr) return;
-  auto& borrowers = object->Extras().borrowers;
-  if ((borrowers[borrower] -= count) == 0) borrowers.erase(borrower);
+  CountBorrower(object, borrower, -static_cast<int64_t>(count));
   if (object->refs == 0) MaybeFree(object, freed);
 }
 
@@ -200,9 +210,9 @@ void ObjectTable::BorrowerGone(const WorkerId& borrower, FreedEffects& freed) {
   const WorkerAddress address{NodeId(), borrower};
   std::vector<Object*> let_go;
   for (auto& [id, object] : by_id_) {
-    if (object->extras && object->extras->borrowers.erase(address) > 0 && object->refs == 0) {
-      let_go.push_back(object);
-    }
+    if (!object->extras || object->extras->borrowers.erase(address) == 0) continue;
+    lent_ -= object->extras->borrowers.empty();
+    if (object->refs == 0) let_go.push_back(object);
   }
   for (Object* object : let_go) {
     // One of the earlier ones may have contained, and so freed, this one; those

@@ -170,17 +170,21 @@ class ObjectTable {
   }
   size_t size() const { return count_; }
   size_t borrowed_count() const { return borrowed_; }
+  // Owned, and referred to by other processes.
+  size_t lent_count() const { return lent_; }
 
  private:
   void MaybeFree(Object* object, FreedEffects& freed);
   void Release(Object* object, FreedEffects& freed, std::vector<Object*>& candidates);
   void MadeReady(Object* object, ReadyEffects& ready);
+  void CountBorrower(Object* object, const WorkerAddress& borrower, int64_t change);
 
   WorkerAddress self_;
   std::unordered_map<ObjectId, Object*> by_id_;
   std::unordered_map<WorkerId, std::unique_ptr<WorkerAddress>> addresses_;
   size_t count_ = 0;
   size_t borrowed_ = 0;
+  size_t lent_ = 0;
 };
 
 }  // namespace skyray::core_worker

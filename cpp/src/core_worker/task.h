@@ -60,6 +60,7 @@ struct Task {
   bool sent = false;
   bool counted = false;         // In Actor::pending_calls.
   bool rerun = false;           // For what it returned, not in its turn.
+  bool kept = false;            // Has replied, and may be run again (lineage.h).
   bool bounced = false;         // Came back for want of an argument.
   bool cancelled = false;       // A failure, whichever, is TaskCancelled; it is not tried again.
   TaskId parent;                // The task that submitted it.
@@ -68,7 +69,7 @@ struct Task {
   std::vector<RefArgument> ref_args;
   std::vector<Object*> pinned;           // References inside the arguments.
   std::vector<Object*> returns;          // Null: freed since, and only filled again beside others.
-  uint32_t stored = 0;                   // Returns in a store that are not freed.
+  uint32_t stored = 0;                   // Returns in a store that are not freed; kept: items, too.
   std::shared_ptr<ObjectStream> stream;  // A generator's items.
 };
 

@@ -177,6 +177,16 @@ void TaskSubmitter::LeasesWanted(bool idle_only, SubmitActions& actions) {
   for (auto& [key, lease_class] : classes_) Pump(lease_class.get(), actions);
 }
 
+void TaskSubmitter::Retired(const WorkerId& worker, SubmitActions& actions) {
+  std::vector<Lease*> idle;
+  for (const auto& [id, lease] : leases_) {
+    if (lease->worker.worker != worker || lease->broken) continue;
+    lease->wanted_back = true;
+    if (lease->in_flight == 0) idle.push_back(lease.get());
+  }
+  for (Lease* lease : idle) GiveBack(lease, actions);
+}
+
 void TaskSubmitter::WorkerConnected(const WorkerId& worker, const ChannelPtr& channel,
                                     SubmitActions& actions) {
   std::vector<LeaseClass*> pump;

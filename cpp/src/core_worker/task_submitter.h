@@ -101,6 +101,8 @@ class TaskSubmitter {
   std::vector<Task*> AllTasks() const;
   // Idle leases go back at once; the others, unless `idle_only`, with their task.
   void LeasesWanted(bool idle_only, SubmitActions& actions);
+  // Its leases go back, too: at once, or when their tasks have been handed back.
+  void Retired(const WorkerId& worker, SubmitActions& actions);
   // The worker of some leases can be sent to from now on.
   void WorkerConnected(const WorkerId& worker, const ChannelPtr& channel, SubmitActions& actions);
   // Marks the leases on that worker broken; LeaseLost will follow for each.

@@ -166,6 +166,26 @@ TEST_F(ActorRestartTest, NewsOfTheNextLifeAloneTellOfTheEndOfTheLast) {
   EXPECT_TRUE(actor->WantsConnection());
 }
 
+TEST_F(ActorRestartTest, AProcessThatAnswersHasLostItsConnectionOnly) {
+  Task* a = UnderWay(1);
+  Task* without = UnderWay(0);
+  Task* queued = Queue();
+  EXPECT_THAT(submitter.ConnectionLost(actor, {a, without}), IsEmpty());
+  EXPECT_TRUE(actor->WantsProbe());
+  EXPECT_THAT(submitter.StillThere(actor), ElementsAre(without));
+  EXPECT_THAT(Queued(), ElementsAre(a, queued));
+  EXPECT_EQ(a->retries_left, 0);
+  EXPECT_FALSE(actor->WantsProbe());
+  EXPECT_TRUE(actor->WantsConnection());
+  EXPECT_EQ(actor->address, first);
+}
+
+TEST_F(ActorRestartTest, OneThatEndedIsNotAskedAnyMore) {
+  EXPECT_THAT(submitter.ConnectionLost(actor, {}), IsEmpty());
+  EXPECT_THAT(submitter.ProcessEnded(actor, "why"), IsEmpty());
+  EXPECT_FALSE(actor->WantsProbe());
+}
+
 TEST_F(ActorRestartTest, ALifeThatIsToldTwiceChangesNothing) {
   EXPECT_THAT(submitter.LivesAt(actor, first), IsEmpty());
   EXPECT_EQ(actor->state, ActorState::Alive);

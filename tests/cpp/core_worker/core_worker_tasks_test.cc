@@ -394,6 +394,47 @@ TEST_F(CoreWorkerTasksTest, ACancelledTaskIsNotTriedAgain) {
   EXPECT_THAT(Take(result), StartsWith("TaskCancelled: "));
 }
 
+TEST_F(CoreWorkerTasksTest, AWorkerThatHasRetiredStaysForWhatOthersReferTo) {
+  Object* outer = Submit();
+  Grant(*worker);
+  Call call = Next(*worker);
+  auto inner = worker->Put(TextParts("of the worker"), {});
+  ASSERT_TRUE(inner.has_value());
+  const WorkerAddress owner = worker->Publish(*inner);
+  const ObjectId id = (*inner)->id;
+  std::vector<TaskReturn> returns(1);
+  returns[0].parts = TextParts("outer");
+  returns[0].contained.push_back(*inner);  // Its only hold goes with the reply.
+  worker->Reply(*call, 100, std::move(returns));
+  worker->Retire("it has run often enough");
+  EXPECT_EQ(raylet.Await(Body::Exiting)->body_as_Exiting()->reason()->str(),
+            "it has run often enough");
+  EXPECT_EQ(Get(*driver, outer), "outer");
+
+  // Its lease goes back, and what was sent on it is run elsewhere, at no cost.
+  Object* next = Submit();
+  raylet.Await(Body::ReturnLease);
+  auto other = NewWorker();
+  Grant(*other);
+  RunOne(*other, "run elsewhere");
+  EXPECT_EQ(Take(next), "run elsewhere");
+
+  Object* borrowed = driver->Restore(id, owner);
+  EXPECT_EQ(Take(borrowed), "of the worker");
+  driver->Drop(outer);
+  EXPECT_EQ(worker->NextCall(), nullptr);  // Nothing is left to stay for.
+  EXPECT_EQ(worker->GetStatistics().objects, 0u);
+}
+
+TEST_F(CoreWorkerTasksTest, AWorkerThatHasRetiredWithNothingOfOthersEndsAtOnce) {
+  Object* result = Submit();
+  Grant(*worker);
+  RunOne(*worker, "result");
+  worker->Retire("it has run often enough");
+  EXPECT_EQ(worker->NextCall(), nullptr);
+  EXPECT_EQ(Take(result), "result");
+}
+
 TEST_F(CoreWorkerTasksTest, WhatMayBeTriedAgainIs) {
   Object* result = Submit(/*max_retries=*/1);
   Grant(*worker);

@@ -49,6 +49,7 @@ class LineageTest : public ::testing::Test {
       ++task->stored;
     }
     kept.push_back(task);
+    task->kept = true;
     EXPECT_THAT(lineage.Keep(task), IsEmpty());
     return task;
   }

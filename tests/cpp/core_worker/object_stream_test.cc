@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core_worker/task.h"
 #include "core_worker/words.h"
 
 namespace skyray::core_worker {
@@ -98,6 +99,105 @@ TEST_F(ObjectStreamTest, ItemsYieldedAgainAreThereAlready) {
   EXPECT_EQ(Take(stream), "b");
   EXPECT_EQ(Take(stream), "c");
   Drop(stream);
+}
+
+// Items in a store, of a task that can make them again.
+class KeptItemsTest : public ObjectStreamTest {
+ protected:
+  void Yield(uint64_t index) {
+    Object* item = nullptr;
+    ReadyEffects ready;
+    if (stream->Slot(index, &item) == Place::Free) {
+      objects.SetInStore(item, node, 1000, ready);
+      stream->Keep(item, &maker);
+      stream->Filled();
+    } else if (Object* known = stream->Kept(index)) {
+      objects.SetInStore(known, node, 1000, ready);
+      FreedEffects freed;
+      objects.TaskDone(known, freed);
+    }
+    stream->Yielded(index);
+  }
+  void YieldAll(uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) Yield(i);
+  }
+  std::vector<Object*> TakeAll(uint64_t count) {
+    std::vector<Object*> all;
+    for (uint64_t i = 0; i < count; ++i) all.push_back(stream->Take());
+    return all;
+  }
+  void Free(Object* item) {
+    FreedEffects freed;
+    objects.Drop(item, freed);
+  }
+
+  Task maker;
+  std::shared_ptr<ObjectStream> stream = maker.stream =
+      std::make_shared<ObjectStream>(objects, task, 4, false);
+  NodeId node = NodeId::FromRandom();
+};
+
+TEST_F(KeptItemsTest, TheyAreListedUntilTheyAreFreed) {
+  YieldAll(3);
+  const std::vector<Object*> items = TakeAll(3);
+  EXPECT_EQ(stream->kept_count(), 3u);
+  Free(items[1]);
+  EXPECT_EQ(stream->Kept(0), items[0]);
+  EXPECT_EQ(stream->Kept(1), nullptr);
+  EXPECT_EQ(stream->Kept(2), items[2]);
+  Free(items[0]);
+  Free(items[2]);
+  EXPECT_EQ(stream->kept_count(), 0u);
+  Drop(*stream);
+  EXPECT_EQ(objects.size(), 0u);
+}
+
+TEST_F(KeptItemsTest, OneThatThisRunYieldsYetNeedsNoOther) {
+  YieldAll(3);
+  const std::vector<Object*> items = TakeAll(3);
+  EXPECT_FALSE(stream->EndRun(true).again);
+  Yield(0);  // The next run.
+  objects.Forget(items[2]);
+  stream->LostInRun(items[2]);
+  EXPECT_EQ(stream->consumed(), UINT64_MAX);  // It is not to wait for room.
+  Yield(1);
+  Yield(2);
+  EXPECT_EQ(items[2]->state, ObjectState::InStore);
+  const ObjectStream::RunEnd end = stream->EndRun(true);
+  EXPECT_FALSE(end.again);
+  EXPECT_TRUE(end.failed.empty());
+  for (Object* item : items) Free(item);
+  Drop(*stream);
+}
+
+TEST_F(KeptItemsTest, OneThatTheRunHasPassedTakesAnother) {
+  YieldAll(3);
+  const std::vector<Object*> items = TakeAll(3);
+  objects.Forget(items[0]);
+  stream->LostInRun(items[0]);
+  EXPECT_TRUE(stream->EndRun(true).again);
+  // The next run ends too soon.
+  const ObjectStream::RunEnd end = stream->EndRun(true);
+  EXPECT_FALSE(end.again);
+  EXPECT_EQ(end.failed, std::vector<Object*>{items[0]});
+  for (Object* item : items) {
+    item->task_pending = false;
+    Free(item);
+  }
+  Drop(*stream);
+}
+
+TEST_F(KeptItemsTest, OneThatNobodyRefersToHasNoPartInIt) {
+  YieldAll(1);
+  const std::vector<Object*> items = TakeAll(1);
+  objects.Forget(items[0]);
+  stream->LostInRun(items[0]);
+  Free(items[0]);  // Not yet: it is to be filled.
+  EXPECT_TRUE(stream->EndRun(true).failed.empty());
+  FreedEffects freed;
+  objects.TaskDone(items[0], freed);
+  EXPECT_EQ(stream->kept_count(), 0u);
+  Drop(*stream);
 }
 
 TEST_F(ObjectStreamTest, AGapIsNoItem) {

@@ -183,8 +183,10 @@ TEST_F(ObjectTableTest, ABorrowerKeepsTheObject) {
   table.AddBorrower(id, other, freed);
   Drop(object);
   EXPECT_EQ(table.Find(id), object);
+  EXPECT_EQ(table.lent_count(), 1u);
   table.RemoveBorrower(id, other, freed);
   EXPECT_EQ(table.size(), 0u);
+  EXPECT_EQ(table.lent_count(), 0u);
 }
 
 TEST_F(ObjectTableTest, BorrowersCountHoweverTheirMessagesCross) {
@@ -193,8 +195,10 @@ TEST_F(ObjectTableTest, BorrowersCountHoweverTheirMessagesCross) {
   table.RemoveBorrower(id, other, freed);  // Overtook its Add: the count is -1.
   Drop(object);
   EXPECT_EQ(table.size(), 1u) << "an Add is still on its way";
+  EXPECT_EQ(table.lent_count(), 1u);
   table.AddBorrower(id, other, freed);
   EXPECT_EQ(table.size(), 0u);
+  EXPECT_EQ(table.lent_count(), 0u);
 }
 
 TEST_F(ObjectTableTest, ABorrowerThatIsCountedTwiceReturnsTwice) {
@@ -241,8 +245,10 @@ TEST_F(ObjectTableTest, ADeadBorrowerLetsGoOfAll) {
     }
     Drop(object);
   }
+  EXPECT_EQ(table.lent_count(), 10u);
   table.BorrowerGone(other.worker, freed);
   EXPECT_EQ(table.size(), 5u);
+  EXPECT_EQ(table.lent_count(), 5u);
   for (const ObjectId& id : kept) EXPECT_NE(table.Find(id), nullptr);
   table.BorrowerGone(third.worker, freed);
   EXPECT_EQ(table.size(), 0u);
