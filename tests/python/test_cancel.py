@@ -263,6 +263,75 @@ def test_coroutines(folder: str) -> None:
     skyray.kill(actor)
 
 
+@skyray.remote
+class Submits:
+    """Each of its calls, which run at the same time, has a child of its own."""
+
+    async def one(self, started: str) -> None:
+        await asyncio.sleep(0)
+        await sleeps.remote(started)
+
+    async def on_a_thread(self, started: str) -> None:
+        await asyncio.to_thread(lambda: skyray.get(sleeps.remote(started)))
+
+    async def items(self, started: str) -> Any:
+        yield 1
+        await asyncio.sleep(0)
+        yield await sleeps.remote(started)
+
+    async def stays(self, go: str, started: str) -> int:
+        return await wait_for.remote(go, started)
+
+
+def cpus_are_free(cpus: float) -> None:
+    until(
+        lambda: skyray.available_resources().get("CPU") == cpus,
+        f"{cpus} CPUs are free",
+        bound_s=60,
+    )
+
+
+def test_children_of_coroutines_go_too(folder: str) -> None:
+    actor = Submits.remote()
+    other = actor.stays.remote(folder + "/go", folder + "/other")
+    first = actor.one.remote(folder + "/1")
+    second = actor.on_a_thread.remote(folder + "/2")
+    for name in ("/other", "/1", "/2"):
+        pid_in(folder + name)
+    skyray.cancel(first)
+    assert cancelled(first)
+    cpus_are_free(2.0)
+    skyray.cancel(second)
+    assert cancelled(second)
+    cpus_are_free(3.0)
+    # Those of the call beside them stay.
+    Path(folder + "/go").touch()
+    assert skyray.get(other, timeout=60) > 0
+    skyray.kill(actor)
+
+
+def test_children_of_an_async_generator_go_too(folder: str) -> None:
+    actor = Submits.remote()
+    generator = actor.items.options(num_returns="streaming").remote(folder + "/child")
+    assert skyray.get(next(generator), timeout=60) == 1
+    pid_in(folder + "/child")
+    skyray.cancel(generator)
+    cpus_are_free(4.0)
+    skyray.kill(actor)
+
+
+def test_children_of_coroutines_stay_if_so_wished(folder: str) -> None:
+    actor = Submits.remote()
+    ref = actor.stays.remote(folder + "/go", folder + "/child")
+    pid_in(folder + "/child")
+    skyray.cancel(ref, recursive=False)
+    assert cancelled(ref)
+    assert skyray.available_resources().get("CPU") == 3.0
+    Path(folder + "/go").touch()
+    cpus_are_free(4.0)
+    skyray.kill(actor)
+
+
 def test_a_thread_can_look_whether_it_was_cancelled(folder: str) -> None:
     @skyray.remote(max_concurrency=2)
     class Threaded:

@@ -2,6 +2,7 @@
 #include "bindings/calls.h"
 
 #include "bindings/arguments.h"
+#include "bindings/execution.h"
 #include "bindings/object_ref.h"
 #include "bindings/object_stream.h"
 #include "bindings/options.h"
@@ -131,6 +132,7 @@ PyObject* RemoteCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
   if ((call->epoch != session.epoch || !session.worker) && !Prepare(call)) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
+  const SubmitScope scope;
   if (call->options->generator == core_worker::GeneratorKind::Streaming) {
     std::shared_ptr<core_worker::ObjectStream> stream;
     Object* end = session.worker->SubmitTask(*call->options, std::move(arguments), &stream).front();
@@ -263,6 +265,7 @@ PyObject* MethodCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
   if (call->core->pending_max >= 0 && !BelowPendingLimit(*worker, *call)) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
+  const SubmitScope scope;
   if (call->generator == core_worker::GeneratorKind::Streaming) {
     std::shared_ptr<core_worker::ObjectStream> stream;
     Object* end = worker->SubmitActorCall(call->core->actor, call->method, 1, std::move(arguments),

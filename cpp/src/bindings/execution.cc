@@ -245,6 +245,18 @@ CallScope::~CallScope() {
   CoreWorker::SetCurrentTask(outer_ == nullptr ? nullptr : &outer_->call->call.header.task);
 }
 
+SubmitScope::SubmitScope() {
+  if (TheExecution().call_variable == nullptr || running_here != nullptr) return;
+  const RunningCall* running = CurrentCall();
+  if (running == nullptr) return;
+  parent_ = running->call->call.header.task;
+  set_ = true;
+  CoreWorker::SetCurrentTask(&parent_);
+}
+SubmitScope::~SubmitScope() {
+  if (set_) CoreWorker::SetCurrentTask(nullptr);
+}
+
 void SetCallVariable(PyObject* variable, RunningCall* (*running_of)(PyObject*)) {
   TheExecution().call_variable = Py_NewRef(variable);
   TheExecution().running_of = running_of;

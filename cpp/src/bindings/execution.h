@@ -37,6 +37,19 @@ class CallScope {
   RunningCall* outer_;
 };
 
+// On an event loop: what is submitted belongs to the call whose coroutine runs now.
+class SubmitScope {
+ public:
+  SubmitScope();
+  ~SubmitScope();
+  SubmitScope(const SubmitScope&) = delete;
+  SubmitScope& operator=(const SubmitScope&) = delete;
+
+ private:
+  bool set_ = false;
+  TaskId parent_;
+};
+
 // The creation of an actor.
 bool CreateActor(core_worker::CoreWorker& worker, core_worker::IncomingCall& call);
 // REQUIRES: in its CallScope. What user code returned (for `async def`: the
