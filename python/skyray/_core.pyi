@@ -441,6 +441,13 @@ def context() -> TaskContext: ...
 def current_task_name() -> str:
     """Cheap: what worker output is to be labelled with ("" before the first task)."""
 
+class Reducer:
+    """A pickler's ``reducer_override``: takes references apart, and asks the method it is
+    made of about classes and functions only. Instances pickle takes apart itself."""
+
+    def __init__(self, method: Callable[[Any, Any], Any]) -> None: ...
+    def __call__(self, obj: Any) -> Any: ...
+
 class Call:
     """A call that an event loop runs: exactly one of its outcomes is to be told."""
 

@@ -18,6 +18,7 @@ from typing import Any, Callable, ClassVar
 
 import cloudpickle
 
+from . import _core
 from .exceptions import (
     ActorDiedError,
     RayError,
@@ -75,7 +76,7 @@ class _Pickler(_CodePickler):
 
     _importable: ClassVar[set[Any]] = set()
 
-    def reducer_override(self, obj: Any) -> Any:
+    def _reduce(self, obj: Any) -> Any:
         kind = type(obj)
         if kind is types.FunctionType or kind is type:
             if obj in self._importable:
@@ -85,6 +86,9 @@ class _Pickler(_CodePickler):
                 self._importable.add(obj)
             return reduced
         return super().reducer_override(obj)
+
+    # In C for all but classes and functions: values may hold tens of thousands of references.
+    reducer_override = _core.Reducer(_reduce)
 
 
 def serialize(value: Any) -> tuple[bytes, list[Any]]:

@@ -44,12 +44,10 @@ bool TakeRef(PyObject* value, int32_t position, std::string key, CallArguments& 
   return true;
 }
 
-// Puts a value that is too large to travel in the call. 1: done, 0: it is small.
-int PutIfLarge(PyObject* value, int32_t position, const std::string& key, CallArguments& out) {
-  Serialized serialized;
-  if (!serialized.From(value)) return -1;
+// Puts an argument into the store. False: an exception is set.
+bool PutArgument(Serialized& serialized, int32_t position, const std::string& key,
+                 CallArguments& out) {
   const PayloadParts parts = serialized.Parts();
-  if (parts.Bytes() <= kInProcessBytesMax / 8) return 0;
   auto contained = serialized.TakeContained();
   Result<core_worker::Object*> object = [&] {
     const ReleaseGil released;
@@ -57,10 +55,18 @@ int PutIfLarge(PyObject* value, int32_t position, const std::string& key, CallAr
   }();
   if (!object) {
     RaiseStatus(object.error());
-    return -1;
+    return false;
   }
   out.refs.push_back({position, key, *object});
-  return 1;
+  return true;
+}
+
+// Puts a value that is too large to travel in the call. 1: done, 0: it is small.
+int PutIfLarge(PyObject* value, int32_t position, const std::string& key, CallArguments& out) {
+  Serialized serialized;
+  if (!serialized.From(value)) return -1;
+  if (serialized.Parts().Bytes() <= kInProcessBytesMax / 8) return 0;
+  return PutArgument(serialized, position, key, out) ? 1 : -1;
 }
 
 bool KeyOf(PyObject* name, std::string& key) {
@@ -71,6 +77,12 @@ bool KeyOf(PyObject* name, std::string& key) {
   return true;
 }
 
+void ClearItem(PyObject* tuple, Py_ssize_t index) {
+  PyObject* old = PyTuple_GET_ITEM(tuple, index);
+  PyTuple_SET_ITEM(tuple, index, Py_NewRef(Py_None));
+  Py_DECREF(old);
+}
+
 // Runs `take` on every argument; where it answers 1, the argument becomes None.
 template <class Take>
 bool ReplaceEach(PyObject* args, PyObject* kwargs, Take take) {
@@ -78,9 +90,7 @@ bool ReplaceEach(PyObject* args, PyObject* kwargs, Take take) {
     const int taken = take(PyTuple_GET_ITEM(args, i), static_cast<int32_t>(i), std::string());
     if (taken < 0) return false;
     if (taken == 0) continue;
-    PyObject* old = PyTuple_GET_ITEM(args, i);
-    PyTuple_SET_ITEM(args, i, Py_NewRef(Py_None));
-    Py_DECREF(old);
+    ClearItem(args, i);
   }
   PyObject *name, *value;
   Py_ssize_t at = 0;
@@ -131,12 +141,48 @@ void NameCulprit(PyObject* args, PyObject* kwargs) {
   PyErr_Restore(type, value, traceback);
 }
 
+// Of the one argument that there is, pickled already, (args, kwargs) as SerializeBoth
+// makes it, without pickling it once more.
+std::string AroundOne(std::string_view pickle) {
+  std::string both(pickle.substr(0, pickle.size() - 1));  // All but STOP.
+  both += "\x85N\x86.";                                   // TUPLE1 NONE TUPLE2 STOP
+  return both;
+}
+
+// The only argument, in the call or beside it. 1: done; 0: it has to be done otherwise.
+int PackOne(PyObject* args, CallArguments& out) {
+  PyObject* value = PyTuple_GET_ITEM(args, 0);
+  if (value == Py_None) return 0;
+  Serialized serialized;
+  if (!serialized.From(value)) {
+    NameCulprit(args, nullptr);
+    return -1;
+  }
+  PayloadParts parts = serialized.Parts();
+  if (parts.Bytes() > kInProcessBytesMax) {
+    if (!PutArgument(serialized, 0, {}, out)) return -1;
+    ClearItem(args, 0);
+    return 0;
+  }
+  if (parts.format != PayloadFormat::Pickle) return 0;
+  const std::string both = AroundOne(parts.inband);
+  parts.inband = both;
+  out.payload.resize(parts.Bytes());
+  parts.WriteTo(reinterpret_cast<uint8_t*>(out.payload.data()));
+  out.pinned = serialized.TakeContained();
+  return 1;
+}
+
 bool PackGeneral(PyObject* args, PyObject* kwargs, CallArguments& out) {
   const auto take_ref = [&](PyObject* value, int32_t position, std::string key) {
     if (!IsObjectRef(value)) return 0;
     return TakeRef(value, position, std::move(key), out) ? 1 : -1;
   };
   if (!ReplaceEach(args, kwargs, take_ref)) return false;
+  if (kwargs == nullptr && PyTuple_GET_SIZE(args) == 1) {
+    const int packed = PackOne(args, out);
+    if (packed != 0) return packed > 0;
+  }
   const auto put_large = [&](PyObject* value, int32_t position, const std::string& key) {
     if (value == Py_None) return 0;
     return PutIfLarge(value, position, key, out);

@@ -7,6 +7,7 @@
 #include "bindings/object_stream.h"
 #include "bindings/objects.h"
 #include "bindings/private_buffer.h"
+#include "bindings/reducer.h"
 #include "bindings/requests.h"
 #include "bindings/serialization.h"
 #include "bindings/store_client.h"
@@ -17,7 +18,7 @@ PYBIND11_MODULE(_core, module) {
   AddIds(module);
   if (!InitSerialization() || !AddObjectRef(module.ptr()) || !AddCalls(module.ptr()) ||
       !AddObjectStream(module.ptr()) || !AddObjects(module.ptr()) || !AddRequests(module.ptr()) ||
-      !AddStoreClient(module.ptr()) || !AddExecutor(module.ptr()) ||
+      !AddStoreClient(module.ptr()) || !AddExecutor(module.ptr()) || !AddReducer(module.ptr()) ||
       !AddPrivateBuffer(module.ptr())) {
     throw pybind11::error_already_set();
   }

@@ -2,11 +2,14 @@
 #include "bindings/object_ref.h"
 
 #include <cstddef>
+#include <cstring>
 
 #include "bindings/session.h"
 
 namespace skyray::bindings {
 namespace {
+
+using core_worker::OwnedRef;
 
 thread_local PickledRefs* current_pickled = nullptr;
 PyTypeObject* ref_type = nullptr;      // ObjectRef, or the class Python registered.
@@ -101,22 +104,16 @@ PyObject* OnReady(PyObject* self, PyObject* callback) {
   Py_RETURN_NONE;
 }
 
-PyObject* RestoreRef(PyObject*, PyObject* args) {
-  const char* bytes[3];
-  Py_ssize_t sizes[3];
-  if (!PyArg_ParseTuple(args, "y#y#y#", &bytes[0], &sizes[0], &bytes[1], &sizes[1], &bytes[2],
-                        &sizes[2])) {
-    return nullptr;
-  }
+PyObject* RestoreRef(PyObject*, PyObject* bytes) {
   core_worker::CoreWorker* worker = RequireWorker();
   if (worker == nullptr) return nullptr;
-  if (sizes[0] != ObjectId::kSize || sizes[1] != NodeId::kSize || sizes[2] != WorkerId::kSize) {
-    PyErr_SetString(PyExc_ValueError, "a pickled ObjectRef has ids of the wrong size");
+  OwnedRef ref;
+  if (!PyBytes_Check(bytes) || PyBytes_GET_SIZE(bytes) != sizeof ref) {
+    PyErr_Format(PyExc_ValueError, "a pickled ObjectRef has %zu bytes, not %R", sizeof ref, bytes);
     return nullptr;
   }
-  const core_worker::WorkerAddress owner{NodeId::FromBytes(bytes[1]),
-                                         WorkerId::FromBytes(bytes[2])};
-  return NewObjectRef(worker->Restore(ObjectId::FromBytes(bytes[0]), owner));
+  std::memcpy(&ref, PyBytes_AS_STRING(bytes), sizeof ref);
+  return NewObjectRef(worker->Restore(ref.object, ref.owner));
 }
 
 PyObject* SetObjectRefType(PyObject*, PyObject* type) {
@@ -135,14 +132,14 @@ PyTypeObject base_type{};  // Filled in and made ready below.
 PyObject* ReduceObjectRef(PyObject* self, PyObject*) {
   core_worker::Object* object = ObjectOf(self);
   if (object == nullptr) return nullptr;
-  core_worker::CoreWorker& worker = *TheSession().worker;
-  const core_worker::WorkerAddress owner = worker.Publish(object);
-  worker.Hold(object);
+  const OwnedRef ref{object->id, TheSession().worker->PublishHeld(object)};
   // Pickled out of band (by the user, to a file or a socket), nobody can know how
   // long it will be needed: that hold is never given back.
   if (current_pickled != nullptr) current_pickled->objects_.push_back(object);
-  return Py_BuildValue("(O(NNN))", restore_function, BytesOf(object->id.Binary()),
-                       BytesOf(owner.node.Binary()), BytesOf(owner.worker.Binary()));
+  // By hand: an argument may have tens of thousands of them.
+  const PyRef bytes(BytesOf({reinterpret_cast<const char*>(&ref), sizeof ref}));
+  const PyRef args(bytes ? PyTuple_Pack(1, bytes.get()) : nullptr);
+  return args ? PyTuple_Pack(2, restore_function, args.get()) : nullptr;
 }
 
 namespace {
@@ -160,7 +157,7 @@ PyMethodDef ref_methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 PyMethodDef module_functions[] = {
-    {"_restore_ref", RestoreRef, METH_VARARGS, "An ObjectRef from its pickled parts."},
+    {"_restore_ref", RestoreRef, METH_O, "An ObjectRef from its pickled bytes."},
     {"set_object_ref_type", SetObjectRefType, METH_O,
      "The subclass of ObjectRef that new references are of."},
     {nullptr, nullptr, 0, nullptr}};

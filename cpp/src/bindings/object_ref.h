@@ -32,6 +32,9 @@ PyObject* NewObjectRef(core_worker::Object* object);
 // The object, or null with an exception set if its session has ended.
 core_worker::Object* ObjectOf(PyObject* ref);
 
+// What pickle calls to take one apart: a new (callable, arguments).
+PyObject* ReduceObjectRef(PyObject* ref, PyObject* none);
+
 // While it lives, ObjectRefs pickled by this thread are noted here, each with a
 // hold that the scope's owner takes over.
 class PickledRefs {
