@@ -92,7 +92,7 @@ def runs(log: str) -> int:
 
 
 def first_of(item: Any) -> int:
-    return int(item if np.isscalar(item) else item[0])
+    return item if isinstance(item, int) else int(item[0])
 
 
 def all_of(generator: Any) -> list[Any]:
