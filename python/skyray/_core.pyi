@@ -301,9 +301,13 @@ def get(refs: ObjectRef | Sequence[ObjectRef], timeout: float | None) -> Any:
     objects hold if that is an error; GetTimeoutError."""
 
 def wait(
-    refs: list[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
-) -> list[bool]:
-    """One flag per reference: ready. Waits for ``num_returns`` of them."""
+    refs: list[Any], num_returns: int, timeout: float | None, fetch_local: bool
+) -> tuple[list[ObjectRef], list[ObjectRef]] | None:
+    """Waits for ``num_returns`` of them; as many that are ready, and the rest, each in order.
+
+    None if something else is in the list. Raises ValueError: one is there twice, or
+    ``num_returns`` is not in 1..n.
+    """
 
 def cancel(ref: ObjectRef, force: bool, recursive: bool) -> None:
     """Ends the call that is to make it. Raises ``Hooks.error(InvalidArgument)``: ``force``,

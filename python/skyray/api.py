@@ -323,32 +323,31 @@ def wait(
         raise TypeError(f"wait() expected a list of skyray.ObjectRef, got {type(ray_waitables)}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
-    for ref in ray_waitables:
-        if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
-            raise TypeError(
-                f"wait() expected a list of skyray.ObjectRef, got list containing {type(ref)}"
-            )
-    if not ray_waitables:
-        return [], []
-    if len(set(ray_waitables)) != len(ray_waitables):
-        raise ValueError("Wait requires a list of unique ray_waitables.")
-    if num_returns <= 0:
-        raise ValueError(f"Invalid number of objects to return {num_returns}.")
-    if num_returns > len(ray_waitables):
-        raise ValueError(
-            "num_returns cannot be greater than the number of ray_waitables provided to "
-            f"skyray.wait: {num_returns} > {len(ray_waitables)}."
-        )
     if _worker.current() is None:
         ensure_connected()
-    # One flag for each. Waits without the GIL.
-    refs: list[Any] = [_awaited(waitable) for waitable in ray_waitables]
-    flags = _core.wait(refs, num_returns, timeout, fetch_local)
-    ready: list[ObjectRef[T]] = []
-    rest: list[ObjectRef[T]] = []
-    for ref, is_ready in zip(ray_waitables, flags):
-        (ready if is_ready and len(ready) < num_returns else rest).append(ref)
-    return ready, rest
+    # Waits without the GIL.
+    found: Any = _core.wait(ray_waitables, num_returns, timeout, fetch_local)
+    if found is None:  # There is something else than references in the list.
+        found = _wait_for_any(ray_waitables, num_returns, timeout, fetch_local)
+    return found  # type: ignore[no-any-return]
+
+
+def _wait_for_any(
+    waitables: list[Any], num_returns: int, timeout: float | None, fetch_local: bool
+) -> tuple[list[Any], list[Any]]:
+    """For lists in which there are generators."""
+    for waitable in waitables:
+        if not isinstance(waitable, (ObjectRef, ObjectRefGenerator)):
+            raise TypeError(
+                f"wait() expected a list of skyray.ObjectRef, got list containing {type(waitable)}"
+            )
+    if len(set(waitables)) != len(waitables):
+        raise ValueError("Wait requires a list of unique ray_waitables.")
+    refs = [_awaited(waitable) for waitable in waitables]
+    stands_for = {id(ref): waitable for ref, waitable in zip(refs, waitables)}
+    of_refs: Any = _core.wait(refs, num_returns, timeout, fetch_local)
+    ready, rest = of_refs
+    return [stands_for[id(ref)] for ref in ready], [stands_for[id(ref)] for ref in rest]
 
 
 def _awaited(waitable: Any) -> ObjectRef[Any]:

@@ -13,6 +13,7 @@ import pytest
 from waiting import until
 
 import skyray
+from skyray import plasma
 from skyray.cluster_utils import Cluster
 from skyray.exceptions import ActorDiedError, RayError
 from skyray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -90,6 +91,27 @@ def test_actor_on_the_other_node_is_called_directly(cluster: Cluster) -> None:
     assert skyray.get(actor.make.remote(2_000_000), timeout=60)[-1] == 1_999_999
     [inner] = skyray.get(actor.make_reference.remote(1_000_000), timeout=60)
     assert skyray.get(inner, timeout=60).sum() == 499_999_500_000
+
+
+def test_wait_brings_here_what_it_calls_ready(cluster: Cluster) -> None:
+    here = skyray.get_runtime_context().get_node_id()
+    (node,) = (node for node in skyray.nodes() if node["NodeID"] == here)
+    store = plasma.connect(node["ObjectStoreSocketName"])
+
+    def is_here(ref: Any) -> bool:
+        return store.contains(plasma.ObjectID(ref.binary()))
+
+    actor = Far.remote()
+    refs = [actor.make.remote(1_000_000 + i) for i in range(3)]
+    ready, rest = skyray.wait(refs, num_returns=3, timeout=60, fetch_local=False)
+    assert (ready, rest) == (refs, [])
+    assert not any(map(is_here, refs))
+    ready, rest = skyray.wait(refs, num_returns=2, timeout=60)
+    assert (ready, rest) == (refs[:2], refs[2:])
+    assert [is_here(ref) for ref in refs] == [True, True, False]
+    while not skyray.wait(refs[2:], timeout=0)[0]:  # The first look has it brought.
+        pass
+    assert is_here(refs[2])
 
 
 def test_node_affinity(cluster: Cluster) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import random
 import resource
+import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 from spilling import ARRAY, MB, STORE, array, check, files, start
-from waiting import descendants, until
+from waiting import until
 
 import skyray
 from skyray.exceptions import ObjectLostError, ObjectStoreFullError
@@ -42,10 +44,11 @@ def outcomes(refs: list[Any]) -> list[str]:
 
 
 def raylet_pid() -> int:
-    raylets = {pid for pid, line in descendants(os.getpid()).items() if "bin/raylet" in line}
-    for pid in list(raylets):
-        raylets -= set(descendants(pid))  # A child has its name until it has become another.
-    (pid,) = raylets
+    (node,) = skyray.nodes()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(node["RayletSocketName"])
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid: int = struct.unpack("3i", credentials)[0]
     return pid
 
 

@@ -151,6 +151,40 @@ PyObject* Cancel(PyObject*, PyObject* args) {
   Py_RETURN_NONE;
 }
 
+// A list of those items that are, or are not, among the `chosen` (ascending).
+PyObject* Chosen(PyObject* items, const std::vector<size_t>& chosen, bool are) {
+  const auto count = static_cast<size_t>(PyTuple_GET_SIZE(items));
+  const size_t size = are ? chosen.size() : count - chosen.size();
+  PyObject* list = PyList_New(static_cast<Py_ssize_t>(size));
+  if (list == nullptr) return nullptr;
+  Py_ssize_t at = 0;
+  auto next = chosen.begin();
+  for (size_t i = 0; i < count; ++i) {
+    const bool is = next != chosen.end() && *next == i;
+    if (is) ++next;
+    if (is != are) continue;
+    PyObject* item = PyTuple_GET_ITEM(items, static_cast<Py_ssize_t>(i));
+    Py_INCREF(item);
+    PyList_SET_ITEM(list, at++, item);
+  }
+  return list;
+}
+
+// False, and the error is set, if they cannot be waited for like that.
+bool MayWait(CoreWorker& worker, const std::vector<Object*>& objects, Py_ssize_t wanted) {
+  if (!worker.AreDistinct(objects)) {
+    PyErr_SetString(PyExc_ValueError, "Wait requires a list of unique ray_waitables.");
+  } else if (wanted <= 0) {
+    PyErr_Format(PyExc_ValueError, "Invalid number of objects to return %zd.", wanted);
+  } else if (static_cast<size_t>(wanted) > objects.size()) {
+    PyErr_Format(PyExc_ValueError,
+                 "num_returns cannot be greater than the number of ray_waitables provided to "
+                 "skyray.wait: %zd > %zu.",
+                 wanted, objects.size());
+  }
+  return PyErr_Occurred() == nullptr;
+}
+
 PyObject* Wait(PyObject*, PyObject* args) {
   PyObject *refs, *timeout;
   Py_ssize_t wanted;
@@ -160,29 +194,30 @@ PyObject* Wait(PyObject*, PyObject* args) {
   }
   CoreWorker* worker = RequireWorker();
   int64_t deadline_ns;
-  const PyRef sequence(PySequence_Tuple(refs));
-  std::vector<Object*> objects;
-  if (worker == nullptr || !sequence || !ReadDeadline(timeout, deadline_ns) ||
-      !ObjectsOf(sequence.get(), objects)) {
-    return nullptr;
+  const PyRef items(PyList_AsTuple(refs));  // The list may change while we wait.
+  if (worker == nullptr || !items || !ReadDeadline(timeout, deadline_ns)) return nullptr;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.get()); ++i) {
+    if (!IsObjectRef(PyTuple_GET_ITEM(items.get(), i))) Py_RETURN_NONE;
   }
+  std::vector<Object*> objects;
+  if (!ObjectsOf(items.get(), objects)) return nullptr;
+  if (objects.empty()) return Py_BuildValue("([][])");
+  if (!MayWait(*worker, objects, wanted)) return nullptr;
   WaitResult result;
+  std::vector<size_t> ready;
   {
     const ReleaseGil released;
     result = worker->WaitReady(objects, static_cast<size_t>(wanted), deadline_ns);
+    ready = worker->FirstReady(objects, static_cast<size_t>(wanted), fetch_local != 0, deadline_ns);
   }
   if (result != WaitResult::Done && result != WaitResult::TimedOut) {
     return RaiseWait(result, 0, objects.size());
   }
-  PyRef flags(PyList_New(static_cast<Py_ssize_t>(objects.size())));
-  if (!flags) return nullptr;
-  Py_ssize_t ready = 0;
-  for (size_t i = 0; i < objects.size(); ++i) {
-    const bool is_ready = ready < wanted && worker->IsReady(objects[i]);
-    ready += is_ready;
-    PyList_SET_ITEM(flags.get(), static_cast<Py_ssize_t>(i), PyBool_FromLong(is_ready));
-  }
-  return flags.Release();
+  if (PyErr_Occurred() != nullptr) return nullptr;  // A signal, while it was brought here.
+  PyRef first(Chosen(items.get(), ready, /*are=*/true));
+  PyRef rest(Chosen(items.get(), ready, /*are=*/false));
+  if (!first || !rest) return nullptr;
+  return PyTuple_Pack(2, first.get(), rest.get());
 }
 
 PyMethodDef functions[] = {
@@ -190,7 +225,8 @@ PyMethodDef functions[] = {
     {"get", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(Get)), METH_FASTCALL,
      "get(refs, timeout): the value or values."},
     {"cancel", Cancel, METH_VARARGS, "cancel(ref, force, recursive)."},
-    {"wait", Wait, METH_VARARGS, "wait(refs, num_returns, timeout, fetch_local): flags."},
+    {"wait", Wait, METH_VARARGS,
+     "wait(refs, num_returns, timeout, fetch_local): the ready ones and the rest, or None."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

@@ -189,6 +189,11 @@ class CoreWorker : private GatewayHandler {
   void Drop(Object* object);
   void DropAll(std::span<Object* const> objects);
   bool IsReady(Object* object);
+  bool AreDistinct(std::span<Object* const> objects);
+  // The places of the first `count` that are ready, or of all. `fetch`: those that only
+  // other nodes have are brought here, one after the other, and ready then.
+  std::vector<size_t> FirstReady(std::span<Object* const> objects, size_t count, bool fetch,
+                                 int64_t deadline_ns);
   // Once, without the mutex, when it becomes ready; false (not kept) if it is.
   bool OnReady(Object* object, std::function<void()> callback);
   // Waits until `wanted` of them are ready. deadline_ns is of NowNs().
@@ -456,7 +461,7 @@ class CoreWorker : private GatewayHandler {
 
   void SendCreateActor(Task* task);
   void OnActorUpdate(const fb::raylet::ActorInfo& info);
-  void CloseToDeadNode(Actor* actor, const fb::raylet::ExitInfo* exit);
+  void CloseToDead(Actor* actor, const fb::raylet::ExitInfo* exit);
   void FailLost(Actor* actor, const std::vector<Task*>& calls);
   void FailLost(Actor* actor, const std::vector<Task*>& calls, const std::string& why);
   void ProbeLater(Actor* actor);

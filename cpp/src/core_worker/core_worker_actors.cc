@@ -289,7 +289,7 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
       return ConnectActor(actor);
     case fbr::ActorState::Restarting:
       FailLost(actor, actors_.ProcessEnded(actor, DescribeExit(info.exit())));
-      return CloseToDeadNode(actor, info.exit());
+      return CloseToDead(actor, info.exit());
     case fbr::ActorState::Dead:
       break;
   }
@@ -310,15 +310,24 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
   actor->ended = false;
   actor->next = {};
   // Replies that it sent before may still be in its socket: its end comes after them.
-  if (actor->channel && !actor->channel->closed) return CloseToDeadNode(actor, info.exit());
+  if (actor->channel && !actor->channel->closed) return CloseToDead(actor, info.exit());
   FinishActorDeath(actor);
 }
 
-void CoreWorker::CloseToDeadNode(Actor* actor, const fbr::ExitInfo* exit) {
+void CoreWorker::CloseToDead(Actor* actor, const fbr::ExitInfo* exit) {
+  const ChannelPtr channel = actor->channel;
+  if (!channel || channel->closed) return;
+  if (exit == nullptr && actor->state == ActorState::Dead) {
+    // Killed, and its process is being ended: that it is gone need not be waited for.
+    return gateway_.Defer([this, channel] {
+      Lock lock(gateway_.mutex());
+      gateway_.HangUp(*channel);
+      gateway_.FlushDirty(lock);
+    });
+  }
   // A machine that is gone does not say so on its sockets.
   const bool seen = exit == nullptr || exit->signal() != 0 || exit->exit_code() >= 0;
-  const ChannelPtr channel = actor->channel;
-  if (seen || !channel || channel->closed || actor->address.node == self_.node) return;
+  if (seen || actor->address.node == self_.node) return;
   gateway_.CloseChannel(*channel);
   OnClosed(*channel);
 }

@@ -109,6 +109,43 @@ bool CoreWorker::IsReady(Object* object) {
   return object->state != ObjectState::Pending;
 }
 
+bool CoreWorker::AreDistinct(std::span<Object* const> objects) {
+  Lock lock(gateway_.mutex());
+  size_t seen = 0;
+  while (seen < objects.size() && !std::exchange(objects[seen]->seen, true)) ++seen;
+  for (Object* object : objects.first(seen)) object->seen = false;
+  return seen == objects.size();
+}
+
+std::vector<size_t> CoreWorker::FirstReady(std::span<Object* const> objects, size_t count,
+                                           bool fetch, int64_t deadline_ns) {
+  std::vector<size_t> ready;
+  std::vector<size_t> elsewhere;
+  {
+    Lock lock(gateway_.mutex());
+    for (size_t i = 0; i < objects.size() && ready.size() < count; ++i) {
+      const Object& object = *objects[i];
+      if (object.state == ObjectState::Pending) continue;
+      const bool is_here = object.state == ObjectState::InProcess || object.IsAt(self_.node);
+      (is_here || !fetch ? ready : elsewhere).push_back(i);
+    }
+  }
+  for (const size_t i : elsewhere) {
+    if (ready.size() == count) break;
+    // An earlier wait, too short to see it come, may have brought it.
+    const auto there = store_->Contains(objects[i]->id);
+    if (there && *there) {
+      ready.push_back(i);
+      continue;
+    }
+    const auto value = Read(objects[i], deadline_ns, /*may_wait=*/true);
+    const bool late = !value && value.error().code() == ErrorCode::TimedOut;
+    if (!late) ready.push_back(i);  // Also if it is lost: get() says so.
+  }
+  std::sort(ready.begin(), ready.end());
+  return ready;
+}
+
 bool CoreWorker::OnReady(Object* object, std::function<void()> callback) {
   Lock lock(gateway_.mutex());
   if (object->state != ObjectState::Pending) return false;
@@ -130,10 +167,13 @@ void CoreWorker::AskOwner(Object* object, uint32_t lost_attempt) {
 
 WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted,
                                  int64_t deadline_ns) {
+  if (wanted == 0) return WaitResult::Done;
   Lock lock(gateway_.mutex());
   size_t ready = 0;
-  for (const Object* object : objects) ready += object->state != ObjectState::Pending;
-  if (ready >= wanted) return WaitResult::Done;
+  for (const Object* object : objects) {
+    ready += object->state != ObjectState::Pending;
+    if (ready == wanted) return WaitResult::Done;
+  }
   GatewayWaiter waiter;
   waiter.remaining = static_cast<int64_t>(wanted - ready);
   for (Object* object : objects) {

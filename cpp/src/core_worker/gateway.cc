@@ -27,6 +27,7 @@ constexpr int64_t kFlushDelayNs = 200'000;
 constexpr size_t kFlushBytes = 16 << 10;
 constexpr size_t kReadBytes = 64 << 10;
 constexpr int kEventsMax = 64;
+constexpr size_t kLastReadsMax = 64;
 // How long after a waiting thread has left the I/O thread takes the lead, how
 // often it looks meanwhile, and when it stops looking because one leads for long.
 constexpr int64_t kLeadGraceNs = 1'000'000;
@@ -123,6 +124,19 @@ void Gateway::CloseChannel(Channel& channel) {
   shutdown(channel.fd.get(), SHUT_RDWR);
   channels_.erase(channel.id);
   if (draining_) drained_.notify_one();
+}
+
+void Gateway::HangUp(Channel& channel) {
+  bool got = true;
+  // Whoever goes on talking is cut short.
+  for (size_t reads = 0; got && !channel.closed && reads < kLastReadsMax; ++reads) {
+    got = false;
+    const bool open = ReadInto(channel, got);
+    Deliver(channel, open);
+  }
+  if (channel.closed) return;
+  CloseChannel(channel);
+  handler_.OnClosed(channel);
 }
 
 Channel* Gateway::FindChannel(uint64_t id) {

@@ -83,6 +83,8 @@ class Gateway {
   ChannelPtr AddChannel(UniqueFd socket, ChannelKind kind, const WorkerAddress& peer);
   // Without OnClosed.
   void CloseChannel(Channel& channel);
+  // Takes in what has arrived, then closes it (OnClosed). On the thread that leads.
+  void HangUp(Channel& channel);
   Channel* FindChannel(uint64_t id);
   // REQUIRES: not closed.
   ChannelPtr Share(const Channel& channel) { return channels_.at(channel.id); }

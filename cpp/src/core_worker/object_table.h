@@ -70,6 +70,7 @@ struct Object {
   bool asked = false;  // Borrowed, and GetObject is under way.
   bool in_table = false;
   bool lineage_evicted = false;  // Its task was forgotten to make room.
+  bool seen = false;             // For who looks through a list for what is there twice.
   uint32_t attempt = 0;          // InStore: grows when its copies are others than before.
   ValuePtr value;                // InProcess.
   uint64_t store_bytes = 0;      // InStore.

@@ -12,8 +12,6 @@ namespace skyray::raylet {
 namespace {
 // Between Exit and SIGKILL.
 constexpr std::chrono::milliseconds kExitGrace{300};
-// One that may be needed is not killed for being slow to say so.
-constexpr std::chrono::seconds kAnswerGrace{60};
 constexpr int kZygoteFailuresMax = 3;
 constexpr std::chrono::milliseconds kZygoteRestartPause{100};
 }  // namespace
@@ -126,7 +124,7 @@ void NodeServer::EndWorker(const WorkerId& id, bool expected, const std::string&
   Send(connection, 0, builder, wire::CreateExit(builder, text, ask));
   // One that is slow to say that it is needed must not lose what it owns for that.
   if (ask) return;
-  kills_.emplace(Now() + (ask ? kAnswerGrace : kExitGrace), id);
+  kills_.emplace(Now() + kExitGrace, id);
   WakeAt(kills_.begin()->first);
 }
 

@@ -405,6 +405,18 @@ TEST_F(CoreWorkerActorsTest, ACallMadeAfterAKillThatRestartsIsForTheNextLife) {
   }
 }
 
+TEST_F(CoreWorkerActorsTest, TheEndOfAKilledOnesProcessIsNotWaitedFor) {
+  Actor* actor = CreateAlive();
+  Object* answered = CallActor(actor);
+  Object* running = CallActor(actor);
+  RunOne(*worker, "in time");
+  EXPECT_EQ(Take(answered), "in time");
+  (void)Next(*worker);
+  TellUpdate(actor, fbr::ActorState::Dead);  // And nobody has seen its process end.
+  EXPECT_THAT(Take(running), StartsWith("ActorDied: "));
+  EXPECT_THAT(Take(CallActor(actor)), StartsWith("ActorDied: "));
+}
+
 TEST_F(CoreWorkerActorsTest, ADeadOneIsForgottenWithItsLastHandle) {
   Actor* actor = CreateAlive();
   const ActorId id = actor->id;
