@@ -97,7 +97,7 @@ def first_of(item: Any) -> int:
 
 def all_of(generator: Any) -> list[Any]:
     refs = list(generator)
-    skyray.wait(refs, num_returns=len(refs), timeout=60)
+    skyray.wait(refs, num_returns=len(refs), timeout=60, fetch_local=False)
     return refs
 
 
@@ -184,7 +184,7 @@ def test_a_node_that_ends_in_mid_stream(doomed: Doomed, log: str, tmp_path: Path
 
     generator = slow.remote(log, go)
     refs = [next(generator), next(generator)]
-    skyray.wait(refs, num_returns=2, timeout=60)
+    skyray.wait(refs, num_returns=2, timeout=60, fetch_local=False)
     doomed.replace()
     refs += list(generator)
     assert [first_of(skyray.get(ref, timeout=60)) for ref in refs] == [0, 1, 2, 3]

@@ -95,7 +95,7 @@ def lines(log: str) -> list[str]:
 
 def test_a_lost_result_is_computed_again(doomed: Doomed, log: str) -> None:
     ref = make.remote(log)
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     assert skyray.get(ref, timeout=60).sum() == BYTES
     assert lines(log) == ["made", "made"]
@@ -105,7 +105,7 @@ def test_a_chain_of_lost_results(doomed: Doomed, log: str) -> None:
     ref = make.remote(log)
     for _ in range(5):
         ref = more.remote(ref, log)
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     assert skyray.get(ref, timeout=60).sum() == 6 * BYTES
     assert sorted(lines(log)) == ["made"] * 2 + ["more"] * 10
@@ -113,7 +113,7 @@ def test_a_chain_of_lost_results(doomed: Doomed, log: str) -> None:
 
 def test_a_lost_argument_is_computed_again_for_a_task(doomed: Doomed, log: str) -> None:
     ref = make.remote(log)
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     assert skyray.get([total.remote(ref) for _ in range(4)], timeout=60) == [BYTES] * 4
     assert lines(log) == ["made", "made"]  # Once for all of them.
@@ -125,7 +125,7 @@ def test_one_that_borrows_it_asks_its_owner(doomed: Doomed, log: str) -> None:
         return int(skyray.get(refs[0]).sum())
 
     ref = make.remote(log)
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     assert skyray.get(look.remote([ref]), timeout=60) == BYTES
 
@@ -154,7 +154,7 @@ def test_a_put_object_is_lost(doomed: Doomed, log: str) -> None:
 
     holder = Holder.remote()
     ref = holder.keep.remote()  # As good as put: its method has no retries.
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     with pytest.raises(ObjectLostError, match="cannot be computed again"):
         skyray.get(ref, timeout=60)
@@ -163,7 +163,7 @@ def test_a_put_object_is_lost(doomed: Doomed, log: str) -> None:
 def test_retries_bound_it(doomed: Doomed, log: str) -> None:
     without = make.options(max_retries=0).remote(log)
     once = make.options(max_retries=1).remote(log)
-    skyray.wait([without, once], num_returns=2, timeout=60)
+    skyray.wait([without, once], num_returns=2, timeout=60, fetch_local=False)
     doomed.replace()
     with pytest.raises(ObjectLostError):
         skyray.get(without, timeout=60)
@@ -183,7 +183,7 @@ def test_a_method_with_retries(doomed: Doomed, log: str) -> None:
 
     maker = Maker.remote()
     ref = maker.make.remote(log)
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     assert skyray.get(ref, timeout=60).sum() == BYTES
     assert lines(log) == ["made", "made"]
@@ -210,7 +210,7 @@ def test_an_actor_makes_again_what_its_own_calls_lack(doomed: Doomed, log: str) 
 
     maker = Maker.remote()
     three = maker.add.remote(maker.make.remote(1), maker.make.remote(2))
-    skyray.wait([three], timeout=60)
+    skyray.wait([three], timeout=60, fetch_local=False)
     doomed.replace()
     totals = [maker.total.remote(three if i % 3 == 0 else np.zeros(1), i) for i in range(9)]
     order = maker.order.remote()
@@ -225,7 +225,7 @@ def test_an_argument_that_was_put_on_the_lost_node(doomed: Doomed, log: str) -> 
 
     [inner] = skyray.get(nested.remote(log), timeout=60)
     ref = more.remote(inner)
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     # Its owner, a worker of that node, is gone with it.
     with pytest.raises(ObjectLostError):
@@ -234,7 +234,7 @@ def test_an_argument_that_was_put_on_the_lost_node(doomed: Doomed, log: str) -> 
 
 def test_a_dependency_that_was_put_and_freed(doomed: Doomed, log: str) -> None:
     ref = more.remote(skyray.put(np.ones(BYTES)))
-    skyray.wait([ref], timeout=60)
+    skyray.wait([ref], timeout=60, fetch_local=False)
     doomed.replace()
     with pytest.raises(ObjectReconstructionFailedError, match="takes another"):
         skyray.get(ref, timeout=60)
