@@ -186,8 +186,7 @@ Result<std::shared_ptr<Mapping>> Mapping::MapCopyOnWrite(int fd, uint64_t offset
   }
   // Not reserved: most of it is never written.
   constexpr int kFlags = MAP_PRIVATE | MAP_NORESERVE;
-  void* data =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kFlags, fd, static_cast<off_t>(offset));
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kFlags, fd, static_cast<off_t>(offset));
   if (data == MAP_FAILED) {
     return ErrnoStatus("mapping " + std::to_string(bytes) + " bytes of a store segment", errno);
   }
