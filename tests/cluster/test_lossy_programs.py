@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from clusters import running_cluster
 from waiting import until
 
 import skyray
@@ -24,16 +24,8 @@ NODE: dict[str, Any] = {"num_cpus": 3, "resources": {"second": 1}}
 
 @pytest.fixture(name="cluster")
 def _cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="sr", dir="/tmp") as folder:
-        before = os.environ.get("SKYRAY_TMPDIR")
-        os.environ["SKYRAY_TMPDIR"] = folder
-        cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 1})
+    with running_cluster(1) as cluster:
         yield cluster
-        cluster.shutdown()
-        if before is None:
-            del os.environ["SKYRAY_TMPDIR"]
-        else:
-            os.environ["SKYRAY_TMPDIR"] = before
 
 
 @skyray.remote(max_retries=-1, num_cpus=0.5)

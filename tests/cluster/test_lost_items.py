@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from clusters import running_cluster
 
 import skyray
 from skyray.cluster_utils import Cluster
@@ -21,16 +21,8 @@ BYTES = 1 << 20
 
 @pytest.fixture(scope="module", name="cluster")
 def _cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="sr", dir="/tmp") as folder:
-        before = os.environ.get("SKYRAY_TMPDIR")
-        os.environ["SKYRAY_TMPDIR"] = folder
-        cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 2})
+    with running_cluster(2) as cluster:
         yield cluster
-        cluster.shutdown()
-        if before is None:
-            del os.environ["SKYRAY_TMPDIR"]
-        else:
-            os.environ["SKYRAY_TMPDIR"] = before
 
 
 class Doomed:

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from clusters import running_cluster
 from waiting import until
 
 import skyray
@@ -21,18 +20,8 @@ from skyray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 @pytest.fixture(scope="module", name="cluster")
 def _cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="sr", dir="/tmp") as folder:
-        before = os.environ.get("SKYRAY_TMPDIR")
-        os.environ["SKYRAY_TMPDIR"] = folder
-        cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 2})
-        cluster.add_node(num_cpus=2, resources={"far": 2})
-        cluster.wait_for_nodes()
+    with running_cluster(2, {"num_cpus": 2, "resources": {"far": 2}}) as cluster:
         yield cluster
-        cluster.shutdown()
-        if before is None:
-            del os.environ["SKYRAY_TMPDIR"]
-        else:
-            os.environ["SKYRAY_TMPDIR"] = before
 
 
 @skyray.remote(resources={"far": 1})
