@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clusters import running_cluster
+from clusters import Doomed, running_cluster
 
 import skyray
 from skyray.cluster_utils import Cluster
@@ -23,29 +23,6 @@ BYTES = 1 << 20
 def _cluster() -> Iterator[Cluster]:
     with running_cluster(2) as cluster:
         yield cluster
-
-
-class Doomed:
-    """A node that can be replaced by another one like it."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._node: Any = None
-        self.add()
-
-    def add(self) -> None:
-        self._node = self._cluster.add_node(num_cpus=2, resources={"doomed": 100})
-        self._cluster.wait_for_nodes()
-
-    def end(self) -> None:
-        if self._node is not None:
-            self._cluster.remove_node(self._node, allow_graceful=False)
-            self._cluster.wait_for_nodes()
-            self._node = None
-
-    def replace(self) -> None:
-        self.end()
-        self.add()
 
 
 @pytest.fixture(name="doomed")

@@ -33,3 +33,26 @@ def running_cluster(num_cpus: int, *others: dict[str, Any]) -> Iterator[Cluster]
             del os.environ["SKYRAY_TMPDIR"]
         else:
             os.environ["SKYRAY_TMPDIR"] = before
+
+
+class Doomed:
+    """A node that can be replaced by another one like it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._node: Any = None
+        self.add()
+
+    def add(self) -> None:
+        self._node = self._cluster.add_node(num_cpus=2, resources={"doomed": 100})
+        self._cluster.wait_for_nodes()
+
+    def end(self) -> None:
+        if self._node is not None:
+            self._cluster.remove_node(self._node, allow_graceful=False)
+            self._cluster.wait_for_nodes()
+            self._node = None
+
+    def replace(self) -> None:
+        self.end()
+        self.add()

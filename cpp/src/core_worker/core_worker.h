@@ -490,6 +490,8 @@ class CoreWorker : private GatewayHandler {
                   uint32_t removed = 1);
   // A value that we have been sent refers to another object, whose owner knows of us.
   void TakeContained(Object* outer, const OwnedRef& ref, const WorkerAddress& from);
+  void TakeContained(Object* outer, const fb::worker::ObjectReply& reply,
+                     const WorkerAddress& from);
   // A reference to an object of ours came back.
   void TookBack(const ObjectId& object, const WorkerAddress& from);
   void OnWorkerMessage(Channel& channel, const fb::worker::Message& message);

@@ -139,8 +139,9 @@ std::vector<size_t> CoreWorker::FirstReady(std::span<Object* const> objects, siz
       continue;
     }
     const auto value = Read(objects[i], deadline_ns, /*may_wait=*/true);
-    const bool late = !value && value.error().code() == ErrorCode::TimedOut;
-    if (!late) ready.push_back(i);  // Also if it is lost: get() says so.
+    const ErrorCode error = value ? ErrorCode::Ok : value.error().code();
+    if (error == ErrorCode::Cancelled) break;
+    if (error != ErrorCode::TimedOut) ready.push_back(i);  // Also if lost: get() says so.
   }
   std::sort(ready.begin(), ready.end());
   return ready;

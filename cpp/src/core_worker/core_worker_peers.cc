@@ -167,20 +167,23 @@ void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id, uint32_t lost
   AskOwner(object);
 }
 
+void CoreWorker::TakeContained(Object* outer, const fbw::ObjectReply& reply,
+                               const WorkerAddress& from) {
+  if (reply.contained() == nullptr) return;
+  for (const auto* ref : *reply.contained()) {
+    TakeContained(outer, {ToId<ObjectId>(ref->object_id()), ToAddress(ref->owner())}, from);
+  }
+}
+
 void CoreWorker::OnObjectReply(Channel& channel, const fbw::ObjectReply& reply) {
   Object* object = objects_.Find(ToId<ObjectId>(reply.object_id()));
   if (object == nullptr || object->owner == nullptr || object->state != ObjectState::Pending) {
-    if (reply.contained() != nullptr) {
-      for (const auto* ref : *reply.contained()) {
-        const OwnedRef unwanted{ToId<ObjectId>(ref->object_id()), ToAddress(ref->owner())};
-        if (unwanted.owner == self_) {
-          TookBack(unwanted.object, channel.peer);
-        } else {
-          TellBorrow(false, unwanted, self_);
-        }
-      }
-    }
-    return;
+    // Nobody wants it any more: what it refers to is let go of as ever.
+    Object* unwanted = objects_.New(ToId<ObjectId>(reply.object_id()));
+    TakeContained(unwanted, reply, channel.peer);
+    FreedEffects freed;
+    objects_.Drop(unwanted, freed);
+    return Apply(freed);
   }
   // Only the owner is asked, and it answers where it was asked.
   if (channel.kind != ChannelKind::Outbound || channel.peer.worker != object->owner->worker) {
@@ -197,12 +200,7 @@ void CoreWorker::OnObjectReply(Channel& channel, const fbw::ObjectReply& reply) 
                       "object " + object->id.Hex() + ": its owner, worker " +
                           object->owner->worker.Hex() + ", knows of no copy of it any more");
   }
-  if (reply.contained() != nullptr) {
-    for (const auto* ref : *reply.contained()) {
-      TakeContained(object, {ToId<ObjectId>(ref->object_id()), ToAddress(ref->owner())},
-                    channel.peer);
-    }
-  }
+  TakeContained(object, reply, channel.peer);
   ReadyEffects ready;
   if (reply.payload() != nullptr) {
     objects_.SetValue(object, CopyValue({reply.payload()->data(), reply.payload()->size()}), ready);

@@ -40,7 +40,7 @@ void CoreWorker::EndStream(Task* task, const ValuePtr& error, ReadyEffects& read
   task->stream->End(error, ready);
   streams_.erase(task->id);
   const bool may_run_again = !error && task->retries_left != 0 && raylet_lost_.empty();
-  for (Object* item : task->stream->EndRun(may_run_again).failed) {
+  for (Object* item : task->stream->EndRun(may_run_again)) {
     task->stream->Unkeep(item);
     objects_.SetValue(item, error ? error : NotYieldedAgain(*task, *item), ready);
     FreedEffects freed;

@@ -89,21 +89,17 @@ void ObjectStream::LostInRun(Object* item) {
   hurried_ = true;
 }
 
-ObjectStream::RunEnd ObjectStream::EndRun(bool may_run_again) {
-  RunEnd end;
+std::vector<Object*> ObjectStream::EndRun(bool may_run_again) {
+  std::vector<Object*> failed;
   run_at_ = 0;
   for (auto& [index, item] : kept_) {
     const bool missed = std::exchange(item.missed, false);
     if (item.object->state != ObjectState::Pending) continue;
     // One that only the lineage of others knows is made when that is needed.
     if (item.object->refs == 0) continue;
-    if (missed && may_run_again) {
-      end.again = true;
-    } else {
-      end.failed.push_back(item.object);
-    }
+    if (!missed || !may_run_again) failed.push_back(item.object);
   }
-  return end;
+  return failed;
 }
 
 bool ObjectStream::TakeNews() {

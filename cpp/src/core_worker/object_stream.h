@@ -67,13 +67,10 @@ class ObjectStream {
   // The copies of a kept item are lost while its task runs. Either this run makes it
   // yet, or it takes another, for which the maker is not to wait for room.
   void LostInRun(Object* item);
-  // The run has ended: what was lost behind its back takes another one. The others that
-  // are lost get an error: that of the run, or that they were not yielded any more.
-  struct RunEnd {
-    bool again = false;
-    std::vector<Object*> failed;
-  };
-  RunEnd EndRun(bool may_run_again);
+  // The run has ended: what was lost behind its back takes another one, if that may be.
+  // Returned are the others that are lost; they get an error: that of the run, or that
+  // they were not yielded any more.
+  std::vector<Object*> EndRun(bool may_run_again);
 
   const TaskId& task() const { return task_; }
   bool listed() const { return listed_; }

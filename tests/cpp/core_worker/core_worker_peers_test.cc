@@ -43,6 +43,18 @@ class CoreWorkerPeersTest : public CoreWorkerTest {
     EXPECT_TRUE(object.has_value());
     return *object;
   }
+  // The worker runs the next call, whose result is a list of a reference to what it put.
+  OwnedRef ReplyWithReference() {
+    Call call = Next(*worker);
+    auto inner = worker->Put(TextParts("the worker's own"), {});
+    EXPECT_TRUE(inner.has_value());
+    const OwnedRef ref{(*inner)->id, worker->Publish(*inner)};
+    std::vector<TaskReturn> returns(1);
+    returns[0].parts = TextParts("a list of one reference");
+    returns[0].contained.push_back(*inner);  // Its only hold goes with the reply.
+    worker->Reply(*call, 10, std::move(returns));
+    return ref;
+  }
   bool DriverOwns(size_t objects) {
     return store.RunUntil([&] { return driver->GetStatistics().objects == objects; });
   }
@@ -98,15 +110,7 @@ TEST_F(CoreWorkerPeersTest, AReferenceNotKeptByATaskIsNobodysBusiness) {
 TEST_F(CoreWorkerPeersTest, AReferenceInAResultIsTheCallersFromThenOn) {
   Object* result = Submit();
   Grant(*worker);
-  Call call = Next(*worker);
-  auto inner = worker->Put(TextParts("the worker's own"), {});
-  ASSERT_TRUE(inner.has_value());
-  const ObjectId id = (*inner)->id;
-  const WorkerAddress owner = worker->Publish(*inner);
-  std::vector<TaskReturn> returns(1);
-  returns[0].parts = TextParts("a list of one reference");
-  returns[0].contained.push_back(*inner);  // Its only hold goes with the reply.
-  worker->Reply(*call, 10, std::move(returns));
+  const auto [id, owner] = ReplyWithReference();
   EXPECT_EQ(Get(*driver, result), "a list of one reference");
   Object* borrowed = driver->Restore(id, owner);
   driver->Drop(result);
@@ -123,18 +127,10 @@ TEST_F(CoreWorkerPeersTest, AReferenceInAResultLivesOnThoughTheCallerIsTheExecut
   task.lease_class = worker->InternLeaseClass(resources, {});
   Object* result = worker->SubmitTask(task, Arguments()).front();
   Grant(*worker);
-  Call call = Next(*worker);
-  auto inner = worker->Put(TextParts("its own"), {});
-  ASSERT_TRUE(inner.has_value());
-  const ObjectId id = (*inner)->id;
-  const WorkerAddress owner = worker->Publish(*inner);
-  std::vector<TaskReturn> returns(1);
-  returns[0].parts = TextParts("a list of one reference");
-  returns[0].contained.push_back(*inner);  // Its only hold goes with the reply.
-  worker->Reply(*call, 10, std::move(returns));
+  const auto [id, owner] = ReplyWithReference();
   EXPECT_EQ(Get(*worker, result), "a list of one reference");
   Object* again = worker->Restore(id, owner);
-  EXPECT_EQ(Get(*worker, again), "its own");
+  EXPECT_EQ(Get(*worker, again), "the worker's own");
   worker->Drop(result);
   EXPECT_EQ(worker->GetStatistics().objects, 1u);
   worker->Drop(again);
@@ -148,6 +144,46 @@ TEST_F(CoreWorkerPeersTest, ABorrowersEndIsTheEndOfItsBorrows) {
   driver->Drop(object);
   EXPECT_EQ(driver->GetStatistics().objects, 1u);
   worker.reset();
+  EXPECT_TRUE(DriverOwns(0));
+}
+
+TEST_F(CoreWorkerPeersTest, AReferenceInAnAnswerThatNobodyWantsTakesNoEarlierOneBack) {
+  Object* object = Put("kept");
+  const ObjectId id = object->id;
+  const WorkerAddress owner = driver->Publish(object);
+  Object* kept = worker->Restore(id, owner);
+  EXPECT_EQ(Get(*worker, kept), "kept");  // By now the owner knows.
+  driver->Drop(object);
+  // An answer that comes after its object was let go of. The stranger's word to the owner
+  // that this worker borrows once more is still under way.
+  RawPeer late = Stranger(*worker);
+  late.SayHello();
+  late.Say(fbw::Body::ObjectReply, [&](Builder& builder) {
+    const auto inner =
+        fbw::CreateContainedRef(builder, PutId(builder, id), PutPeerAddress(builder, owner));
+    const auto contained = builder.CreateVector({inner});
+    const auto name = PutId(builder, ObjectId::FromRandom());
+    const auto payload = builder.CreateVector(std::vector<uint8_t>{1, 2, 3});
+    return fbw::CreateObjectReply(builder, name, ErrorCode::Ok, 0, payload, 0, 0, contained)
+        .Union();
+  });
+  late.AskFor(ObjectId::FromRandom());
+  ASSERT_TRUE(late.Hear().has_value());  // It has been read.
+  Object* other = Put("other");
+  Object* asked = worker->Restore(other->id, driver->Publish(other));
+  EXPECT_EQ(Get(*worker, asked), "other");  // What was sent before has arrived.
+  EXPECT_EQ(driver->GetStatistics().objects, 2u) << "the worker still refers to the first";
+  RawPeer tells = Stranger(*driver);
+  tells.SayHello();
+  tells.Say(fbw::Body::AddBorrower, [&](Builder& builder) {
+    const auto borrower = PutPeerAddress(builder, {raylet.node, worker->session().worker_id});
+    return fbw::CreateAddBorrower(builder, PutId(builder, id), borrower).Union();
+  });
+  tells.AskFor(ObjectId::FromRandom());
+  ASSERT_TRUE(tells.Hear().has_value());
+  driver->Drop(other);
+  worker->Drop(asked);
+  worker->Drop(kept);
   EXPECT_TRUE(DriverOwns(0));
 }
 
