@@ -27,7 +27,7 @@ namespace {
 constexpr uint64_t kTotalBytes = 512u << 20;
 constexpr uint64_t kFileBytes = 128u << 20;
 constexpr uint64_t kRawPieceBytes = 1u << 20;
-constexpr int kRounds = 9;
+constexpr int kRounds = 25;
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();

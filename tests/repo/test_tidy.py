@@ -21,13 +21,13 @@ FUNCTION_LINES_MAX = 70
 MAIN_LINES_MAX = 150
 
 # Where threads may meet: logging and the like, and the core worker's one door.
-# payload.h: only the count of a shared, immutable value. spill_checksum_thread: its
-# owner takes back what the thread has not begun, so neither is the other's loop.
+# payload.h: only the count of a shared, immutable value. spill_reader: its owner and its
+# helper take chunks of one object in turns, so neither is the other's loop.
 THREADS = (
     "common/",
     "core_worker/gateway",
     "core_worker/payload.h",
-    "object_manager/spill_checksum_thread",
+    "object_manager/spill_reader",
     "bindings/",
 )
 

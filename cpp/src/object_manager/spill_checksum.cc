@@ -2,6 +2,8 @@
 #include "object_manager/spill_checksum.h"
 
 #define SKYRAY_CHECKSUM_KERNEL kChecksumAnyCpu
+#include <algorithm>
+
 #include "object_manager/spill_checksum_kernel.h"
 
 namespace skyray::object_manager {
@@ -32,6 +34,33 @@ SpillSum SpillChecksum::Of(std::span<const uint8_t> bytes) {
   SpillChecksum sum;
   sum.Add(bytes);
   return sum.Finish();
+}
+
+void SpillChecksum::Add(std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    if (chunk_bytes_ == kSpillChunkBytes) {
+      chunks_.push_back(kernel_.finish(state_));
+      kernel_.start(state_);
+      chunk_bytes_ = 0;
+    }
+    const size_t size = std::min(bytes.size(), kSpillChunkBytes - chunk_bytes_);
+    kernel_.add(state_, bytes.data(), size);
+    chunk_bytes_ += size;
+    bytes = bytes.subspan(size);
+  }
+}
+
+SpillSum SpillChecksum::Finish() const {
+  const SpillSum last = kernel_.finish(state_);
+  if (chunks_.empty()) return last;
+  std::vector<SpillSum> chunks = chunks_;
+  chunks.push_back(last);
+  return OfChunks(chunks);
+}
+
+SpillSum SpillChecksum::OfChunks(std::span<const SpillSum> chunks) {
+  if (chunks.size() == 1) return chunks.front();
+  return Of({reinterpret_cast<const uint8_t*>(chunks.data()), chunks.size_bytes()});
 }
 
 }  // namespace skyray::object_manager

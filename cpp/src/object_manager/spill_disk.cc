@@ -8,6 +8,8 @@
 #include <deque>
 
 #include "common/logging.h"
+#include "object_manager/spill_checksum.h"
+#include "object_manager/spill_file.h"
 
 namespace skyray::object_manager {
 namespace {
@@ -15,8 +17,6 @@ namespace {
 // Large writes make large folios in the page cache, which are read faster later. A
 // folio begins at a multiple of its size, so pieces end where a folio would.
 constexpr uint64_t kPieceBytes = 1 << 20;
-// Less is over before another thread is awake.
-constexpr uint64_t kSummedBesideFrom = 4 << 20;
 constexpr size_t kPartsMax = 512;
 constexpr uint8_t kPadding[64] = {};
 
@@ -30,8 +30,6 @@ Status CallFailed(const std::string& what, int error) {
 
 // Of a piece at `offset` of a file.
 uint64_t UpToBoundary(uint64_t offset) { return kPieceBytes - offset % kPieceBytes; }
-
-Status Stopping() { return Status(ErrorCode::Cancelled, "this node is stopping"); }
 
 // One file in the making: consecutive small parts go out in one call.
 class Writer {
@@ -89,7 +87,7 @@ class Writer {
 
   Status WriteAll(std::span<iovec> parts, uint64_t offset) {
     while (!parts.empty()) {
-      if (stop_.stop_requested()) return Stopping();
+      if (stop_.stop_requested()) return Status(ErrorCode::Cancelled, "this node is stopping");
       const ssize_t written = calls_.Write(fd_, parts, offset);
       if (written == -EINTR) continue;
       if (written < 0) return CallFailed("writing to " + path_, static_cast<int>(-written));
@@ -135,65 +133,6 @@ Status Fill(FileCalls& calls, int fd, const std::string& path, const SpillLayout
   if (Status status = writer.Flush(); !status.ok()) return status;
   const int synced = sync ? calls.Sync(fd) : 0;
   return synced < 0 ? CallFailed("syncing " + path, -synced) : Status();
-}
-
-// Reads up to `into.size()` bytes; fewer only if the file ends there.
-Result<size_t> ReadAll(FileCalls& calls, int fd, const std::string& path, std::span<uint8_t> into,
-                       uint64_t offset) {
-  size_t done = 0;
-  while (done < into.size()) {
-    const ssize_t got = calls.Read(fd, into.subspan(done), offset + done);
-    if (got == -EINTR) continue;
-    if (got < 0) return CallFailed("reading " + path, static_cast<int>(-got));
-    if (got == 0) break;
-    done += static_cast<size_t>(got);
-  }
-  return done;
-}
-
-// The bytes themselves, and each piece's checksum, taken by `Summed` (called once a
-// piece has come).
-template <class Summed>
-Status ReadPieces(FileCalls& calls, int fd, const SpillPlace& place, std::span<uint8_t> into,
-                  const std::stop_token& stop, Summed summed) {
-  uint64_t at = place.offset + kSpillHeaderBytes;
-  while (!into.empty()) {
-    if (stop.stop_requested()) return Stopping();
-    const auto piece = into.first(std::min<size_t>(into.size(), UpToBoundary(at)));
-    const auto got = ReadAll(calls, fd, place.path, piece, at);
-    if (!got) return got.error();
-    if (*got < piece.size()) {
-      return Status(ErrorCode::ObjectLost, "the file ends before the object does");
-    }
-    summed(piece);
-    at += piece.size();
-    into = into.subspan(piece.size());
-  }
-  return Status();
-}
-
-Status ReadFrom(FileCalls& calls, int fd, const SpillPlace& place, std::span<uint8_t> into,
-                const std::stop_token& stop, SpillChecksumThread* beside) {
-  SpillHeader header;
-  const auto header_bytes = ReadAll(calls, fd, place.path, header, place.offset);
-  if (!header_bytes) return header_bytes.error();
-  const auto want = CheckSpillHeader(std::span(header).first(*header_bytes), place.record);
-  if (!want) return want.error();
-  if (beside == nullptr || into.size() < kSummedBesideFrom) {
-    SpillChecksum sum;
-    const Status status = ReadPieces(calls, fd, place, into, stop,
-                                     [&sum](std::span<const uint8_t> piece) { sum.Add(piece); });
-    return status.ok() ? CheckSpillBytes(sum.Finish(), *want) : status;
-  }
-  beside->Begin();
-  const Status status =
-      ReadPieces(calls, fd, place, into, stop,
-                 [beside](std::span<const uint8_t> piece) { beside->Add(piece); });
-  if (!status.ok()) {
-    beside->Drop();
-    return status;
-  }
-  return CheckSpillBytes(beside->Finish(), *want);
 }
 
 }  // namespace
@@ -255,22 +194,6 @@ Result<WrittenFile> SpillDisk::WriteIn(const std::string& folder,
     SKYRAY_LOG(Warning) << "left behind after a failed spill: " << removed.message();
   }
   return status;
-}
-
-Status ReadSpilled(FileCalls& calls, const SpillPlace& place, std::span<uint8_t> into,
-                   const std::stop_token& stop, SpillChecksumThread* beside) {
-  SKYRAY_CHECK(into.size() == place.record.bytes());
-  const int fd = calls.Open(place.path, O_RDONLY | O_NOFOLLOW);
-  Status status;
-  if (fd >= 0) {
-    status = ReadFrom(calls, fd, place, into, stop, beside);
-    calls.Close(fd);  // Nothing was written: what it says has no consequence.
-  } else {
-    const bool gone = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP;
-    status = CallFailed("opening " + place.path, -fd);
-    if (gone) status = Status(ErrorCode::ObjectLost, status.message());
-  }
-  return status.ok() ? status : RestoreFailed(place, status);
 }
 
 Status RemoveSpilled(FileCalls& calls, const std::string& path) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Spill files in local directories, written and read in the calling thread.
+// Spill files in local directories, written in the calling thread. (Read back by
+// spill_reader.h.)
 //
 //   DIRECTORY/skyray_spilled_<node>/.<number>.tmp ─complete─► <number>.spill
 //
@@ -7,12 +8,11 @@
 // at once. The directories take turns; one that fails is passed over for that
 // file. After a failure nothing of the file is left.
 //
-// Threading:  not thread-safe, and slow: an I/O thread of its own. The functions
-//             ReadSpilled and RemoveSpilled may run beside it in another.
+// Threading:  not thread-safe, and slow: an I/O thread of its own. The function
+//             RemoveSpilled may run beside it in another.
 // Ownership:  owns no descriptor between calls. Bytes are borrowed for the call.
-// Errors:     OutOfDisk, IoError: every directory's reason. Reads: ObjectLost, the
-//             copy is gone or damaged; IoError, it may work another time.
-//             Cancelled once `stop` is requested.
+// Errors:     OutOfDisk, IoError: every directory's reason. Cancelled once `stop` is
+//             requested.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,6 @@
 #include <vector>
 
 #include "common/status.h"
-#include "object_manager/spill_checksum_thread.h"
 #include "object_manager/spill_file_calls.h"
 #include "object_manager/spill_storage.h"
 
@@ -51,10 +50,6 @@ class SpillDisk {
   uint64_t next_file_ = 1;
 };
 
-// The object's bytes, checked, into `into`. REQUIRES: it is as large as they are.
-// With `beside`, the checksum of a large one is taken there while the rest is read.
-Status ReadSpilled(FileCalls& calls, const SpillPlace& place, std::span<uint8_t> into,
-                   const std::stop_token& stop, SpillChecksumThread* beside = nullptr);
 Status RemoveSpilled(FileCalls& calls, const std::string& path);
 
 }  // namespace skyray::object_manager

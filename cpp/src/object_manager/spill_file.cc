@@ -8,7 +8,7 @@ namespace skyray::object_manager {
 namespace {
 
 constexpr char kMagic[8] = {'s', 'k', 'y', 's', 'p', 'i', 'l', 'l'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kSmallAlignment = 64;
 

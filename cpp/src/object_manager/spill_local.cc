@@ -11,6 +11,7 @@ SpillLocal::SpillLocal(boost::asio::io_context& loop, SpillDiskOptions options, 
     : calls_(calls),
       folders_(options.directories, options.folder),
       disk_(calls, std::move(options)),
+      files_(calls),
       writer_(loop, "spill write"),
       reader_(loop, "spill read") {}
 
@@ -23,11 +24,9 @@ void SpillLocal::Write(std::vector<SpillPiece> pieces,
 
 void SpillLocal::Read(const SpillPlace& place, const SpillRoom& room,
                       std::function<void(const Status&)> done) {
-  reader_.Run(
-      [this, place, into = room.bytes](const std::stop_token& stop) {
-        return ReadSpilled(calls_, place, into, stop, &checksums_);
-      },
-      std::move(done));
+  reader_.Run([this, place, into = room.bytes](
+                  const std::stop_token& stop) { return files_.Read(place, into, stop); },
+              std::move(done));
 }
 
 void SpillLocal::Remove(const std::string& path) {

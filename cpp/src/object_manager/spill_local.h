@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spilling to local directories: one thread writes and removes, another reads,
-// so that neither waits for the other; a third takes the checksums of what is read.
+// so that neither waits for the other; a third helps the reader with large objects.
 //
 // Threading:  as SpillStorage. Ownership: owns its threads and the folders, which
 //             are gone with it. `calls` must outlive it. Errors: as SpillStorage.
@@ -12,6 +12,7 @@
 
 #include "object_manager/spill_disk.h"
 #include "object_manager/spill_folders.h"
+#include "object_manager/spill_reader.h"
 #include "object_manager/spill_thread.h"
 
 namespace skyray::object_manager {
@@ -29,9 +30,9 @@ class SpillLocal : public SpillStorage {
 
  private:
   FileCalls& calls_;
-  SpillFolders folders_;           // Before the threads: removed after their end.
-  SpillDisk disk_;                 // Used on the writer's thread.
-  SpillChecksumThread checksums_;  // Used on the reader's thread.
+  SpillFolders folders_;  // Before the threads: removed after their end.
+  SpillDisk disk_;        // Used on the writer's thread.
+  SpillReader files_;     // Used on the reader's thread.
   SpillThread writer_;
   SpillThread reader_;
 };

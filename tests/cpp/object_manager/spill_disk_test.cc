@@ -14,7 +14,10 @@
 #include <set>
 
 #include "object_manager/failing_calls.h"
+#include "object_manager/spill_checksum.h"
+#include "object_manager/spill_file.h"
 #include "object_manager/spill_folders.h"
+#include "object_manager/spill_reader.h"
 
 namespace skyray::object_manager {
 namespace {
@@ -54,7 +57,7 @@ class SpillDiskTest : public ::testing::Test {
   }
   Status ReadBack(const WrittenFile& file, size_t i, const std::stop_token& stop = {}) {
     read.assign(pieces[i].bytes.size(), 0xee);
-    return ReadSpilled(calls, PlaceOf(file, i), read, stop, beside);
+    return reader.Read(PlaceOf(file, i), read, stop);
   }
   void ExpectAllThere(const WrittenFile& file) {
     for (size_t i = 0; i < pieces.size(); ++i) {
@@ -85,7 +88,7 @@ class SpillDiskTest : public ::testing::Test {
   std::deque<std::vector<uint8_t>> contents;
   std::vector<SpillPiece> pieces;
   std::vector<uint8_t> read;
-  SpillChecksumThread* beside = nullptr;
+  SpillReader reader{calls};
 };
 
 TEST_F(SpillDiskTest, WhatIsWrittenIsReadBack) {
@@ -104,29 +107,25 @@ TEST_F(SpillDiskTest, ThousandsOfSmallObjectsShareAFile) {
   ExpectAllThere(*file);
 }
 
-// Pieces end at the file's megabytes, wherever an object begins, and the checksum of a
-// large one is taken in another thread.
-TEST_F(SpillDiskTest, LargeObjectsComeBackPieceByPiece) {
-  for (const size_t size : {100u, 1u << 20, (1u << 20) + 1, 4u << 20, (5u << 20) + 4097}) {
+// They are written up to the file's next megabyte, wherever an object begins, and read
+// by two threads.
+TEST_F(SpillDiskTest, LargeObjectsComeBackChunkByChunk) {
+  for (const size_t size : {size_t{100}, kSpillChunkBytes - 3, kSpillChunkBytes, size_t{1} << 20,
+                            (size_t{1} << 20) + 1, size_t{4} << 20, (size_t{5} << 20) + 4097}) {
     AddPiece(size, 3);
   }
   const auto file = disk->Write(pieces, {});
   ASSERT_TRUE(file) << file.error().message();
-  ExpectAllThere(*file);
-  SpillChecksumThread checksums;
-  beside = &checksums;
   for (int round = 0; round < 20; ++round) ExpectAllThere(*file);
 }
 
-// A damage, an early end, a failed read and a stop, each in the midst of a checksum
-// that is taken in another thread; and the next object is none the worse for it.
-TEST_F(SpillDiskTest, WhatFailsBesideALargeChecksumHarmsNobody) {
+// A damage, an early end, a failed read and a stop, each in the midst of what two
+// threads read; and the next object is none the worse for it.
+TEST_F(SpillDiskTest, WhatFailsInALargeObjectHarmsNoOther) {
   AddPiece(6 << 20);
   AddPiece(5 << 20);
   const auto file = disk->Write(pieces, {});
   ASSERT_TRUE(file) << file.error().message();
-  SpillChecksumThread checksums;
-  beside = &checksums;
   for (const uint64_t at : {0u, (3u << 20) + 5, (6u << 20) - 1}) {
     const uint64_t place = file->offsets[0] + kSpillHeaderBytes + at;
     Damage(*file, place, 1);

@@ -20,7 +20,8 @@ std::vector<uint8_t> RandomBytes(size_t size, uint64_t seed = 1) {
 
 TEST(SpillChecksum, EveryKernelAndEverySplitGivesTheSame) {
   ASSERT_FALSE(ChecksumKernels().empty());
-  for (const size_t size : {0u, 1u, 16u, 17u, 128u, 129u, 240u, 241u, 1000u, 1024u, 100000u}) {
+  for (const size_t size :
+       {0u, 1u, 16u, 17u, 128u, 129u, 240u, 241u, 1000u, 1024u, 100000u, 600000u}) {
     const auto bytes = RandomBytes(size);
     const SpillSum want = SpillChecksum::Of(bytes);
     for (const ChecksumKernel* kernel : ChecksumKernels()) {
@@ -34,6 +35,26 @@ TEST(SpillChecksum, EveryKernelAndEverySplitGivesTheSame) {
       }
     }
   }
+}
+
+TEST(SpillChecksum, IsThatOfItsChunks) {
+  for (const size_t size : {kSpillChunkBytes - 1, kSpillChunkBytes, kSpillChunkBytes + 1,
+                            2 * kSpillChunkBytes, 5 * kSpillChunkBytes + 77}) {
+    const auto bytes = RandomBytes(size);
+    std::vector<SpillSum> chunks;
+    for (std::span<const uint8_t> rest = bytes; !rest.empty();) {
+      const auto chunk = rest.first(std::min(rest.size(), kSpillChunkBytes));
+      chunks.push_back(SpillChecksum::Of(chunk));
+      rest = rest.subspan(chunk.size());
+    }
+    const SpillSum want = SpillChecksum::Of(bytes);
+    EXPECT_EQ(SpillChecksum::OfChunks(chunks), want) << size;
+    if (chunks.size() > 1) {
+      std::swap(chunks.front(), chunks.back());
+      EXPECT_FALSE(SpillChecksum::OfChunks(chunks) == want) << "two chunks changed places";
+    }
+  }
+  EXPECT_EQ(SpillChecksum::OfChunks({}), SpillChecksum::Of({}));
 }
 
 TEST(SpillChecksum, IsXxh3) {
