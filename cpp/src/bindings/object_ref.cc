@@ -9,7 +9,8 @@
 namespace skyray::bindings {
 namespace {
 
-using core_worker::OwnedRef;
+using core_worker::PlacedRef;
+using core_worker::StoredAt;
 
 thread_local PickledRefs* current_pickled = nullptr;
 PyTypeObject* ref_type = nullptr;      // ObjectRef, or the class Python registered.
@@ -107,13 +108,17 @@ PyObject* OnReady(PyObject* self, PyObject* callback) {
 PyObject* RestoreRef(PyObject*, PyObject* bytes) {
   core_worker::CoreWorker* worker = RequireWorker();
   if (worker == nullptr) return nullptr;
-  OwnedRef ref;
-  if (!PyBytes_Check(bytes) || PyBytes_GET_SIZE(bytes) != sizeof ref) {
-    PyErr_Format(PyExc_ValueError, "a pickled ObjectRef has %zu bytes, not %R", sizeof ref, bytes);
+  PlacedRef placed;
+  const Py_ssize_t size = PyBytes_Check(bytes) ? PyBytes_GET_SIZE(bytes) : 0;
+  if (size != sizeof placed.ref && size != sizeof placed) {
+    PyErr_Format(PyExc_ValueError, "a pickled ObjectRef has %zu or %zu bytes, not %R",
+                 sizeof placed.ref, sizeof placed, bytes);
     return nullptr;
   }
-  std::memcpy(&ref, PyBytes_AS_STRING(bytes), sizeof ref);
-  return NewObjectRef(worker->Restore(ref.object, ref.owner));
+  std::memcpy(&placed, PyBytes_AS_STRING(bytes), static_cast<size_t>(size));
+  std::optional<StoredAt> stored;
+  if (size == sizeof placed) stored = placed.stored;
+  return NewObjectRef(worker->Restore(placed.ref.object, placed.ref.owner, stored));
 }
 
 PyObject* SetObjectRefType(PyObject*, PyObject* type) {
@@ -132,12 +137,14 @@ PyTypeObject base_type{};  // Filled in and made ready below.
 PyObject* ReduceObjectRef(PyObject* self, PyObject*) {
   core_worker::Object* object = ObjectOf(self);
   if (object == nullptr) return nullptr;
-  const OwnedRef ref{object->id, TheSession().worker->PublishHeld(object)};
+  const auto [owner, stored] = TheSession().worker->PublishHeld(object);
+  const PlacedRef placed{{object->id, owner}, stored.value_or(StoredAt{})};
+  const size_t size = stored ? sizeof placed : sizeof placed.ref;
   // Pickled out of band (by the user, to a file or a socket), nobody can know how
   // long it will be needed: that hold is never given back.
   if (current_pickled != nullptr) current_pickled->objects_.push_back(object);
   // By hand: an argument may have tens of thousands of them.
-  const PyRef bytes(BytesOf({reinterpret_cast<const char*>(&ref), sizeof ref}));
+  const PyRef bytes(BytesOf({reinterpret_cast<const char*>(&placed), size}));
   const PyRef args(bytes ? PyTuple_Pack(1, bytes.get()) : nullptr);
   return args ? PyTuple_Pack(2, restore_function, args.get()) : nullptr;
 }

@@ -179,12 +179,14 @@ class CoreWorker : private GatewayHandler {
   // A new object with that value, one reference for the caller. Takes over the
   // holds in `contained`. Errors: OutOfMemory, Disconnected (the store).
   Result<Object*> Put(const PayloadParts& parts, std::vector<Object*> contained);
-  // One reference more to a named object, e.g. from a pickled ObjectRef.
-  Object* Restore(const ObjectId& id, const WorkerAddress& owner);
+  // One reference more to a named object, e.g. from a pickled ObjectRef, which may say
+  // where it was stored.
+  Object* Restore(const ObjectId& id, const WorkerAddress& owner,
+                  const std::optional<StoredAt>& stored = std::nullopt);
   // It is being pickled: others will ask for it by name.
   WorkerAddress Publish(Object* object);
-  // The same with one reference more, to go with it.
-  WorkerAddress PublishHeld(Object* object);
+  // The same with one reference more, to go with it, and where it is stored, if it is.
+  std::pair<WorkerAddress, std::optional<StoredAt>> PublishHeld(Object* object);
   void Hold(Object* object);
   void Drop(Object* object);
   void DropAll(std::span<Object* const> objects);

@@ -42,8 +42,10 @@ void CoreWorker::ReportLost(Object* object, uint32_t attempt, const std::string&
   // Somebody was faster, and it is another copy by now.
   if (object->state != ObjectState::InStore || object->attempt != attempt) return;
   if (object->owner == nullptr) return Recover(object, how);
+  // Hearsay may be old: its owner may have other copies, and is asked where they are first.
+  const uint32_t lost_attempt = object->hearsay ? 0 : attempt + 1;
   objects_.Forget(object);
-  AskOwner(object, attempt + 1);
+  AskOwner(object, lost_attempt);
 }
 
 void CoreWorker::Recover(Object* object, const std::string& how) {

@@ -57,9 +57,10 @@ Result<Object*> CoreWorker::Put(const PayloadParts& parts, std::vector<Object*> 
   return object;
 }
 
-Object* CoreWorker::Restore(const ObjectId& id, const WorkerAddress& owner) {
+Object* CoreWorker::Restore(const ObjectId& id, const WorkerAddress& owner,
+                            const std::optional<StoredAt>& stored) {
   Lock lock(gateway_.mutex());
-  Object* object = objects_.Restore(id, owner);
+  Object* object = objects_.Restore(id, owner, stored);
   if (object->owner != nullptr && !object->registered) {
     if (IncomingCall* call = Unpacked()) {
       // Part of a call's arguments: if a reference is left when the call ends,
@@ -81,11 +82,11 @@ WorkerAddress CoreWorker::Publish(Object* object) {
   return objects_.OwnerOf(*object);
 }
 
-WorkerAddress CoreWorker::PublishHeld(Object* object) {
+std::pair<WorkerAddress, std::optional<StoredAt>> CoreWorker::PublishHeld(Object* object) {
   Lock lock(gateway_.mutex());
   objects_.Publish(object);
   objects_.Hold(object);
-  return objects_.OwnerOf(*object);
+  return {objects_.OwnerOf(*object), ObjectTable::PlaceOf(*object)};
 }
 
 void CoreWorker::Hold(Object* object) {

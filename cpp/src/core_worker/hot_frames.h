@@ -97,6 +97,20 @@ struct OwnedRef {
   WorkerAddress owner;
 };
 static_assert(sizeof(OwnedRef) == 84);
+
+// A store that held the object when a reference to it was pickled.
+struct StoredAt {
+  NodeId node;
+  uint64_t bytes;
+  uint32_t attempt;
+};
+
+// A pickled ObjectRef: an OwnedRef, or this.
+struct PlacedRef {
+  OwnedRef ref;
+  StoredAt stored;
+};
+static_assert(sizeof(PlacedRef) == 124);
 #pragma pack(pop)
 
 class ByteReader {

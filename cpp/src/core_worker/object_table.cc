@@ -30,7 +30,8 @@ void ObjectTable::Publish(Object* object) {
   by_id_.emplace(object->id, object);
 }
 
-Object* ObjectTable::Restore(const ObjectId& id, const WorkerAddress& owner) {
+Object* ObjectTable::Restore(const ObjectId& id, const WorkerAddress& owner,
+                             const std::optional<StoredAt>& stored) {
   if (Object* known = Find(id)) {
     Hold(known);
     return known;
@@ -39,6 +40,13 @@ Object* ObjectTable::Restore(const ObjectId& id, const WorkerAddress& owner) {
   if (owner != self_) {
     object->owner = Intern(owner);
     ++borrowed_;
+    if (stored) {
+      object->state = ObjectState::InStore;
+      object->hearsay = true;
+      object->nodes.push_back(stored->node);
+      object->store_bytes = stored->bytes;
+      object->attempt = stored->attempt;
+    }
   } else {
     object->state = ObjectState::InProcess;
     object->value = MakeErrorValue(
@@ -47,6 +55,12 @@ Object* ObjectTable::Restore(const ObjectId& id, const WorkerAddress& owner) {
   }
   Publish(object);
   return object;
+}
+
+std::optional<StoredAt> ObjectTable::PlaceOf(const Object& object) {
+  if (object.state != ObjectState::InStore || object.nodes.empty()) return std::nullopt;
+  if (object.extras && !object.extras->contained.empty()) return std::nullopt;
+  return StoredAt{object.nodes.front(), object.store_bytes, object.attempt};
 }
 
 Object* ObjectTable::Find(const ObjectId& id) const {
@@ -157,6 +171,7 @@ void ObjectTable::Forget(Object* object) {
   object->value = ValuePtr();
   object->nodes.clear();
   object->asked = false;
+  object->hearsay = false;
   if (object->owner == nullptr) ++object->attempt;
 }
 

@@ -21,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -67,7 +68,8 @@ struct Object {
   // back at once, with the last reference: one that overtook the Add that it is for
   // would take back an earlier one, and the object with it.
   uint32_t registered_again = 0;
-  bool asked = false;  // Borrowed, and GetObject is under way.
+  bool asked = false;    // Borrowed, and GetObject is under way.
+  bool hearsay = false;  // Borrowed, and where it is we know from a reference, not from the owner.
   bool in_table = false;
   bool lineage_evicted = false;  // Its task was forgotten to make room.
   bool seen = false;             // For who looks through a list for what is there twice.
@@ -135,8 +137,14 @@ class ObjectTable {
   void Publish(Object* object);
   // The object of that name with one more reference; a borrowed one is made if
   // it is not known yet. One of ours that is not known was freed: it is made
-  // anew with the error ObjectLost for its value.
-  Object* Restore(const ObjectId& id, const WorkerAddress& owner);
+  // anew with the error ObjectLost for its value. A borrowed one that was `stored` when
+  // the reference was handed on is believed to be there still.
+  Object* Restore(const ObjectId& id, const WorkerAddress& owner,
+                  const std::optional<StoredAt>& stored = std::nullopt);
+  // What whoever gets a reference to the object may believe; nothing unless it is in a
+  // store. Only the owner can hand on the references inside a value: who gets one that
+  // has some must ask.
+  static std::optional<StoredAt> PlaceOf(const Object& object);
   Object* Find(const ObjectId& id) const;
 
   void Hold(Object* object) { ++object->refs; }

@@ -6,6 +6,7 @@
 
 #include "core_worker/core_worker_fixture.h"
 #include "core_worker/raw_peer.h"
+#include "ipc/verify.h"
 
 namespace skyray::core_worker {
 namespace {
@@ -396,6 +397,48 @@ TEST_F(BadWorkerTest, AnObjectThatIsNowhereIsLostAndNotWaitedFor) {
     return fbw::CreateObjectReply(builder, name, ErrorCode::Ok, 0, 0, nowhere).Union();
   });
   EXPECT_THAT(Get(*worker, borrowed), StartsWith("ObjectLost: "));
+  worker->Drop(borrowed);
+}
+
+TEST_F(BadWorkerTest, WhereAReferenceSaysThatItsObjectIsItIsReadUnasked) {
+  const std::string large(1 << 20, 'x');
+  Object* stored = Put(large);
+  const auto place = driver->PublishHeld(stored).second;
+  ASSERT_TRUE(place.has_value());
+  // This owner never answers.
+  Object* borrowed = worker->Restore(stored->id, {raylet.node, id}, place);
+  EXPECT_EQ(Get(*worker, borrowed), large);
+  worker->Drop(borrowed);
+  driver->Drop(stored);
+  driver->Drop(stored);
+}
+
+TEST_F(BadWorkerTest, WhereItIsNotAsAReferenceSaysItsOwnerIsAsked) {
+  const StoredAt gone{raylet.node, 1 << 20, 3};
+  Object* borrowed = worker->Restore(ObjectId::FromRandom(), {raylet.node, id}, gone);
+  const ObjectId object = borrowed->id;
+  RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  std::thread answering([&] {
+    for (;;) {
+      const auto frame = owner.Hear();
+      ASSERT_TRUE(frame.has_value());
+      if (frame->kind != ipc::kFlatBuffer) continue;
+      const auto* message = ipc::Verified<fbw::Message>(*frame);
+      ASSERT_NE(message, nullptr);
+      if (message->body_type() != fbw::Body::GetObject) continue;
+      EXPECT_EQ(message->body_as_GetObject()->lost_attempt(), 0u)
+          << "the owner may know of other copies: none of them is said to be lost";
+      break;
+    }
+    owner.Say(fbw::Body::ObjectReply, [&](Builder& builder) {
+      const auto name = PutId(builder, object);
+      return fbw::CreateObjectReply(builder, name, ErrorCode::ObjectLost,
+                                    builder.CreateString("asked"))
+          .Union();
+    });
+  });
+  EXPECT_EQ(Get(*worker, borrowed), "ObjectLost: asked");
+  answering.join();
   worker->Drop(borrowed);
 }
 

@@ -79,6 +79,28 @@ TEST_F(ObjectTableTest, RestoringAKnownObjectAddsAReference) {
   EXPECT_EQ(table.size(), 0u);
 }
 
+TEST_F(ObjectTableTest, AReferenceMaySayWhereItsObjectIs) {
+  Object* object = New();
+  EXPECT_FALSE(ObjectTable::PlaceOf(*object).has_value()) << "nowhere yet";
+  table.SetInStore(object, other.node, 1000, ready);
+  const auto place = ObjectTable::PlaceOf(*object);
+  ASSERT_TRUE(place.has_value());
+  Object* borrowed = table.Restore(ObjectId::FromRandom(), other, place);
+  EXPECT_EQ(borrowed->state, ObjectState::InStore);
+  EXPECT_TRUE(borrowed->IsAt(other.node));
+  EXPECT_EQ(borrowed->store_bytes, 1000u);
+  EXPECT_TRUE(borrowed->hearsay);
+  EXPECT_TRUE(ObjectTable::PlaceOf(*borrowed).has_value()) << "it may be handed on";
+  table.Forget(borrowed);
+  EXPECT_FALSE(borrowed->hearsay) << "now its owner is asked";
+  Drop(borrowed);
+  // Whoever gets the references inside must be known to their owners first.
+  table.Contain(object, New());
+  EXPECT_FALSE(ObjectTable::PlaceOf(*object).has_value());
+  Drop(object);
+  EXPECT_EQ(table.size(), 0u);
+}
+
 TEST_F(ObjectTableTest, AStoredObjectsCopiesAreFreedWithIt) {
   Object* object = New();
   const ObjectId id = object->id;
