@@ -6,6 +6,10 @@
 
 namespace skyray::raylet {
 
+// Fresh workers ahead of the next actors. With one, a new one would not be forked while
+// the last comes up.
+static constexpr size_t kSpareWorkers = 2;
+
 void NodeServer::OnStartActor(const pb::StartActor& order) {
   ++starts_seen_;
   const auto actor = ActorId::FromBinary(order.spec().actor_id());
@@ -36,7 +40,7 @@ void NodeServer::BecomeActor(const ActorId& actor, const LeaseId& lease, const P
   if (it == actors_.end()) return EndLease(lease, false);  // Stopped while it waited.
   it->second.worker = worker.id;
   // It stays with the actor: the next actor, or task, shall not wait for a fork.
-  if (!worker.key.special()) pool_.Prestart(worker.key.job, 1);
+  if (!worker.key.special()) pool_.Prestart(worker.key.job, kSpareWorkers);
   Builder builder;
   std::vector<Offset<flatbuffers::String>> ids;
   for (const std::string& gpu : ledger_.GpuIds(lease)) ids.push_back(builder.CreateString(gpu));
