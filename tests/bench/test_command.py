@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -22,11 +23,21 @@ QUICK = ["--quick", "--repeat", "1", "--limit", "100"]
 OTHER = ["--against", sys.executable, "--against-module", "json"]
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+def start(*arguments: str) -> subprocess.Popen[str]:
     path = os.pathsep.join(filter(None, [PACKAGE, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "skyray", "bench", *arguments]
-    environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    return subprocess.Popen(
+        [sys.executable, "-m", "skyray", "bench", *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    with start(*arguments) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def test_measures_both_and_writes_what_was_asked_for(tmp_path: Path) -> None:
@@ -48,6 +59,19 @@ def test_measures_both_and_writes_what_was_asked_for(tmp_path: Path) -> None:
     assert page.endswith(f"{END}\nafter\n")
     assert "| import_module time" in page
     assert "old" not in page
+
+
+def test_what_was_measured_before_an_interrupt_is_told() -> None:
+    with start("--cases", "import_module", "--quick", "--repeat", "100000", *OTHER) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("1 import_module"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert "| import_module time" in out
+    assert "interrupted" in out
 
 
 def test_an_earlier_run_is_told_again_without_measuring(tmp_path: Path) -> None:

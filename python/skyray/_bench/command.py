@@ -150,10 +150,12 @@ def run_child(
     error = ""
     try:
         out, err = child.communicate(timeout=chosen.limit)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
         child.kill()
         process_tree.end_leftovers(mark, grace_s=0)  # They hold the pipes open.
         out, err = child.communicate()
+        if isinstance(stopped, KeyboardInterrupt):
+            raise
         error = f"not done after {chosen.limit:g} s"
     left = process_tree.end_leftovers(mark)
     if left:
@@ -173,18 +175,32 @@ def measured(
     load = os.getloadavg()[0]
     if load > BUSY_LOAD:
         print(f"This machine is not quiet (load {load:.1f}): read ratios only.", file=sys.stderr)
-    for repetition in range(chosen.repeat):
-        for case in names:
-            order = list(systems.items())
-            for system, (python, module) in order if repetition % 2 == 0 else reversed(order):
-                if (case, system) in report.errors or (case, system) in report.skipped:
-                    continue  # It would only take its time once more.
-                if system == ARROW and cases.CASES[case].group != "plasma":
-                    continue
-                result = run_child(system, python, module, case, chosen)
-                note(report, case, system, result)
-                print(f"{repetition + 1} {case:28} {system:7} {brief(result)}", file=sys.stderr)
+    try:
+        for repetition in range(chosen.repeat):
+            for case in names:
+                measure_case(case, repetition, systems, report, chosen)
+    except KeyboardInterrupt:
+        report.machine += ", where it was not interrupted"
     return report
+
+
+def measure_case(
+    case: str,
+    repetition: int,
+    systems: dict[str, tuple[str, str]],
+    report: Report,
+    chosen: argparse.Namespace,
+) -> None:
+    """One repetition of it, of each system in its turn."""
+    order = list(systems.items())
+    for system, (python, module) in order if repetition % 2 == 0 else reversed(order):
+        if (case, system) in report.errors or (case, system) in report.skipped:
+            continue  # It would only take its time once more.
+        if system == ARROW and cases.CASES[case].group != "plasma":
+            continue
+        result = run_child(system, python, module, case, chosen)
+        note(report, case, system, result)
+        print(f"{repetition + 1} {case:28} {system:7} {brief(result)}", file=sys.stderr)
 
 
 def note(report: Report, case: str, system: str, result: dict[str, Any]) -> None:
