@@ -52,6 +52,7 @@ __all__ = [
     "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
+    "LoggingConfig",
     "NodeID",
     "ObjectID",
     "ObjectRef",
@@ -85,11 +86,15 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import util
+    from .logging_config import LoggingConfig
 
 
 def __getattr__(name: str) -> object:
-    if name == "util":  # On first use: most programs do without.
-        import importlib
+    import importlib
 
+    # On first use: most programs do without.
+    if name == "util":
         return importlib.import_module(".util", __name__)
+    if name == "LoggingConfig":
+        return importlib.import_module(".logging_config", __name__).LoggingConfig
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -291,6 +291,20 @@ def is_connected() -> bool: ...
 def after_fork_in_child() -> None:
     """Forgets the parent's connection in a forked child."""
 
+def die_with(parent: int, /) -> None:
+    """Has this process killed when that one, its parent, ends; at once if it has.
+
+    Raises:
+        OSError: the system does not.
+    """
+
+def take_stdio(stdout: int, stderr: int, /) -> None:
+    """Moves two descriptors to where output goes; from the standard input comes nothing.
+
+    Raises:
+        OSError: no such descriptor.
+    """
+
 def put(value: Any) -> ObjectRef: ...
 def private_view(buffer: Any, /) -> Buffer:
     """Of a buffer that pickle was given for a value: its bytes, to be written to. What is

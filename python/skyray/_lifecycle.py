@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ADDRESS_VARIABLE = "SKYRAY_ADDRESS"
 AUTO_INIT_VARIABLE = "SKYRAY_ENABLE_AUTO_CONNECT"
+LOGGING_VARIABLE = "SKYRAY_LOGGING_CONFIG_ENCODING"
 
 
 class RayContext(Mapping[str, Any]):
@@ -86,6 +87,7 @@ def start(
     node_options: dict[str, Any],
     namespace: str | None,
     runtime_env: dict[str, Any] | None,
+    logging_config: Any,
     log_to_driver: bool,
 ) -> RayContext:
     """Starts a cluster or joins one; see ``skyray.init``.
@@ -95,6 +97,7 @@ def start(
         node_options: of ``NodeOptions``, as given; those that are None included.
         namespace: of the names of actors; None: one of this job's own.
         runtime_env: of the job.
+        logging_config: of the job; see ``skyray.LoggingConfig``.
         log_to_driver: whether workers' output is shown here.
 
     Raises:
@@ -102,10 +105,8 @@ def start(
         ConnectionError: there is no such cluster.
         RuntimeError: a daemon did not start; with the end of its log.
     """
-    import json
-
     address = address or os.environ.get(ADDRESS_VARIABLE) or "local"
-    config = json.dumps(_job_config(runtime_env or {}))
+    job = _job_config(runtime_env or {}) | _set_up_logging(logging_config)
     head: Head | None = None
     system_config: dict[str, Any] | None = node_options.get("_system_config")
     if address == "local":
@@ -137,7 +138,7 @@ def start(
     try:
         connection = _worker.connect_driver(
             raylet_socket=raylet_socket,
-            job_config=config,
+            job=job,
             namespace=namespace,
             log_to_driver=log_to_driver,
             head=head,
@@ -219,6 +220,19 @@ def _job_config(runtime_env: dict[str, Any]) -> dict[str, Any]:
     if script and os.path.dirname(os.path.abspath(script)) not in paths:
         paths.insert(0, os.path.dirname(os.path.abspath(script)))
     return {"sys_path": paths, "cwd": cwd, "runtime_env": merge({}, runtime_env)}
+
+
+def _set_up_logging(given: Any) -> dict[str, Any]:
+    """Sets this process up as asked; what the job's workers take over of that."""
+    if given is None and LOGGING_VARIABLE not in os.environ:
+        return {}
+    from . import logging_config
+
+    chosen = logging_config.chosen(given)
+    if chosen is None:
+        return {}
+    chosen._apply()
+    return {"logging": chosen.to_dict()}
 
 
 def _random_namespace() -> str:

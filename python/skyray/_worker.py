@@ -25,6 +25,8 @@ CODE_WARN_BYTES = 10 << 20
 CODE_MAX_BYTES = 60 << 20
 
 _CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+# Set to "1": workers' output is shown as it is, without whose it is.
+_NO_LABELS = "SKYRAY_DISABLE_WORKER_LOG_PREFIX"
 
 
 class Connection:
@@ -84,7 +86,7 @@ def current() -> Connection | None:
 def connect_driver(
     *,
     raylet_socket: str,
-    job_config: str,
+    job: dict[str, Any],
     namespace: str,
     log_to_driver: bool,
     head: Head | None,
@@ -94,7 +96,7 @@ def connect_driver(
     return _connect(
         raylet_socket,
         None,
-        job_config,
+        job,
         namespace,
         head=head,
         log_to_driver=log_to_driver,
@@ -106,7 +108,7 @@ def connect_worker(
     *,
     raylet_socket: str,
     worker_id: bytes,
-    job_config: str,
+    job: dict[str, Any],
     namespace: str,
     runtime_env: dict[str, Any],
 ) -> Connection:
@@ -114,7 +116,7 @@ def connect_worker(
     return _connect(
         raylet_socket,
         worker_id,
-        job_config,
+        job,
         namespace,
         head=None,
         log_to_driver=False,
@@ -134,7 +136,7 @@ def disconnect() -> Connection | None:
 def _connect(
     raylet_socket: str,
     worker_id: bytes | None,
-    job_config: str,
+    job: dict[str, Any],
     namespace: str,
     *,
     head: Head | None,
@@ -144,20 +146,22 @@ def _connect(
 ) -> Connection:
     global _current
     is_worker = worker_id is not None
-    hooks = Hooks(log_to_driver)
+    # A line of JSON is to stay one.
+    labelled = "logging" not in job and os.environ.get(_NO_LABELS) != "1"
+    hooks = Hooks(log_to_driver, labelled=labelled)
     entrypoint = " ".join(sys.argv) if not is_worker else ""
     info = _core.connect(
         raylet_socket,
         not is_worker,
         worker_id,
-        job_config,
+        json.dumps(job) if not is_worker else "",
         namespace,
         entrypoint,
         hooks,
         **_settings.of_owners(system_config),
     )
     hooks.node_ip = info["node_ip"]
-    job_runtime_env = json.loads(job_config or "{}").get("runtime_env") or {}
+    job_runtime_env = job.get("runtime_env") or {}
     _current = Connection(
         info,
         namespace,
@@ -223,7 +227,7 @@ class Code:
 class Hooks:
     """What the core calls; see ``_core.pyi``."""
 
-    def __init__(self, log_to_driver: bool) -> None:
+    def __init__(self, log_to_driver: bool, *, labelled: bool) -> None:
         from . import _serialization
 
         self.serialize = _serialization.serialize
@@ -235,6 +239,7 @@ class Hooks:
         self._load_code = _serialization.load_code
         self._dump_task_error = _serialization.dump_task_error
         self._log_to_driver = log_to_driver
+        self._labelled = labelled
 
     def load_function(self, blob: bytes) -> Any:
         code = self._load_code(blob)
@@ -280,11 +285,14 @@ class Hooks:
         if not self._log_to_driver:
             return
         stream = sys.stderr if is_stderr else sys.stdout
-        elsewhere = f", ip={node_ip}" if node_ip != self.node_ip else ""
-        label = f"({name or 'worker'} pid={pid}{elsewhere})"
-        if stream.isatty():
-            label = f"\x1b[36m{label}\x1b[0m"
-        _say("\n".join(f"{label} {line}" for line in lines), stream)
+        text = "\n".join(lines)
+        if self._labelled:
+            elsewhere = f", ip={node_ip}" if node_ip != self.node_ip else ""
+            label = f"({name or 'worker'} pid={pid}{elsewhere})"
+            if stream.isatty():
+                label = f"\x1b[36m{label}\x1b[0m"
+            text = "\n".join(f"{label} {line}" for line in lines)
+        _say(text, stream)
 
     def on_notice(self, text: str, is_error: bool) -> None:
         _say(f"skyray: {text}", sys.stderr)

@@ -48,10 +48,7 @@ def enter(order: dict[str, Any]) -> None:
 def runtime_env_of(order: dict[str, Any]) -> dict[str, Any]:
     """In which a worker with that order runs: its own, or its job's."""
     own = order.get("runtime_env")
-    if own:
-        found = json.loads(own)
-    else:
-        found = json.loads(order.get("job_config") or "{}").get("runtime_env")
+    found = json.loads(own) if own else order["job"].get("runtime_env")
     return found or {}
 
 

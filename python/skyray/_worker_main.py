@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import atexit
 import io
-import json
 import os
 import signal
 import sys
+from _signal import signal as set_handler  # type: ignore[import-not-found]  # See _zygote.
 from typing import Any
 
 from . import _core, _worker
@@ -23,16 +23,16 @@ def main(order: dict[str, Any]) -> int:
     """
     sys.stdout = _NamedStream(1)
     sys.stderr = _NamedStream(2)
-    _take_job_config(json.loads(order.get("job_config") or "{}"), python_path(order))
-    _reseed()
+    _take_job_config(order["job"], python_path(order))
+    _reseed(order["seed"])
     _worker.connect_worker(
         raylet_socket=order["raylet_socket"],
         worker_id=bytes.fromhex(order["worker_id"]),
-        job_config=order.get("job_config") or "{}",
+        job=order["job"],
         namespace=order.get("namespace") or "",
         runtime_env=runtime_env_of(order),
     )
-    signal.signal(signal.SIGINT, _interrupt)
+    set_handler(signal.SIGINT, _interrupt)
     try:
         _run()
         # What the user's code registered; threads of theirs are not waited for.
@@ -70,7 +70,7 @@ def _exit_code(request: SystemExit) -> int:
 
 
 def _take_job_config(config: dict[str, Any], python_path: list[str]) -> None:
-    """Makes imports and files look as they do at the driver.
+    """Makes imports, files and log records look as they do at the driver.
 
     Args:
         config: the job's.
@@ -86,13 +86,21 @@ def _take_job_config(config: dict[str, Any], python_path: list[str]) -> None:
         except OSError as error:
             print(f"The driver's directory cannot be entered: {error}", file=sys.stderr)
     sys.argv[:] = [""]
+    if config.get("logging"):
+        from .logging_config import LoggingConfig
+
+        LoggingConfig.from_dict(config["logging"])._apply()
 
 
-def _reseed() -> None:
-    """Children of one zygote must not all draw the same numbers. (``random`` sees to itself.)"""
+def _reseed(seed: int) -> None:
+    """Children of one zygote must not all draw the same numbers. (``random`` sees to itself.)
+
+    Args:
+        seed: 0 ≤ seed < 2^32; each child of a zygote has another.
+    """
     random = sys.modules.get("numpy.random")
     if random is not None:
-        random.seed()
+        random.seed(seed)
 
 
 class _NamedStream(io.TextIOWrapper):

@@ -8,27 +8,32 @@ goes on in :mod:`skyray._worker_main`.
 
 from __future__ import annotations
 
-import ctypes
 import gc
+import json
 import os
 import select
 import signal
 import sys
+
+# The C function: the one in Python looks everything up in enums, in a child at the cost of
+# copied pages. It knows the default by identity.
+from _signal import SIG_DFL as DEFAULT  # type: ignore[import-not-found]
+from _signal import signal as set_handler
 from typing import Any, NoReturn
 
-from . import _worker_env
+from . import _core, _worker_env
 from ._channel import Channel, Closed
 
 _KIND = 100
-_PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Zygote:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._pid = os.getpid()
+        self._job: tuple[str, dict[str, Any]] = ("{}", {})  # The last one, as text and read.
+        # Children of one zygote must not draw the same numbers, those of two hardly ever.
+        self._next_seed = int.from_bytes(os.urandom(4), "little")
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -57,6 +62,13 @@ class Zygote:
             self._report_failure(worker_id, message, fds)
             return
         try:
+            # What is done here is not done in the child, on copied pages.
+            order["job"] = self._job_of(order.get("job_config") or "{}")
+            order["seed"] = self._next_seed = (self._next_seed + 1) % 2**32
+        except ValueError as error:
+            self._report_failure(worker_id, f"the job's configuration is no JSON: {error}", fds)
+            return
+        try:
             pid = os.fork()
         except OSError as error:
             message = f"fork failed: {error.strerror} (errno {error.errno}); is there a limit on "
@@ -68,6 +80,18 @@ class Zygote:
         for fd in fds:
             os.close(fd)
         self._channel.send({"event": "forked", "worker_id": worker_id, "pid": pid})
+
+    def _job_of(self, config: str) -> dict[str, Any]:
+        """
+        Raises:
+            ValueError: it is not an object in JSON.
+        """
+        if config != self._job[0]:
+            job = json.loads(config)
+            if not isinstance(job, dict):
+                raise ValueError(f"{type(job).__name__} instead of an object")
+            self._job = (config, job)
+        return self._job[1]
 
     def _report_failure(self, worker_id: str, message: str, fds: list[int]) -> None:
         for fd in fds:
@@ -86,15 +110,15 @@ class Zygote:
 
     def _become_worker(self, order: dict[str, Any], fds: list[int]) -> NoReturn:
         try:
-            _die_with_parent(self._pid)
+            _core.die_with(self._pid)
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            set_handler(signal.SIGCHLD, DEFAULT)
+            set_handler(signal.SIGINT, signal.default_int_handler)
             os.setsid()  # A group of its own, with what the user's code starts.
             os.close(self._woken)
             os.close(self._wake)
             self._channel.abandon()
-            _replace_stdio(*fds)
+            _core.take_stdio(*fds)
             gc.enable()
             _worker_env.enter(order)
         except BaseException:
@@ -124,19 +148,6 @@ def work(order: dict[str, Any]) -> NoReturn:
             os._exit(code)
 
 
-def _die_with_parent(parent: int) -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # It died before it could be told.
-        os._exit(1)
-
-
-def _replace_stdio(stdout: int, stderr: int) -> None:
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    for fd, target in ((null, 0), (stdout, 1), (stderr, 2)):
-        os.dup2(fd, target)
-        os.close(fd)
-
-
 def _warm_up() -> None:
     """Imports what workers need, so that they are born with it."""
     import importlib
@@ -156,7 +167,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]  # "-m" put it there; nothing of the user's belongs into a zygote.
-    _die_with_parent(os.getppid())
+    _core.die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(int(arguments[1]), _KIND)
     os.set_inheritable(channel.socket.fileno(), False)

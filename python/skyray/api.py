@@ -102,14 +102,18 @@ def init(
         object_store_memory: bytes. None: 30 % of the free memory, at most 200 GB.
         local_mode: no longer exists.
         ignore_reinit_error: a second init() returns the context of the first.
-        job_config: an object with ``ray_namespace`` and ``runtime_env``, or None.
+        job_config: an object with ``ray_namespace``, ``runtime_env`` and
+            ``py_logging_config``, or None.
+        logging_config: a ``skyray.LoggingConfig``, or what its ``to_dict`` gives: how log
+            records look, here and in the job's workers. None: encoded as
+            SKYRAY_LOGGING_CONFIG_ENCODING says, else as Python has it.
         log_to_driver: whether what workers print is shown here. None: yes.
         namespace: in which names of actors are looked up. None: one of this job's own.
         runtime_env: {"env_vars": {name: value}} for the job's workers.
         include_dashboard, dashboard_host, dashboard_port, configure_logging,
-            logging_level, logging_format, logging_config, enable_resource_isolation,
-            cgroup_path, system_reserved_cpu, system_reserved_memory,
-            proxy_server_url: accepted; this version has nothing that they configure.
+            logging_level, logging_format, enable_resource_isolation, cgroup_path,
+            system_reserved_cpu, system_reserved_memory, proxy_server_url: accepted;
+            this version has nothing that they configure.
         **kwargs: ``_node_ip_address``, ``_node_name`` and ``_memory`` (bytes) of the
             new node. ``object_spilling_directory``: where objects go that the store
             has no room for; None: the session directory. ``_system_config``: a dict;
@@ -136,7 +140,7 @@ def init(
         ConnectionError: no such cluster.
     """
     del include_dashboard, dashboard_host, dashboard_port, configure_logging, logging_level
-    del logging_format, logging_config, enable_resource_isolation, cgroup_path
+    del logging_format, enable_resource_isolation, cgroup_path
     del system_reserved_cpu, system_reserved_memory, proxy_server_url
     node = {name: kwargs.pop(f"_{name}", None) for name in ("node_name", "memory")}
     node["node_ip"] = kwargs.pop("_node_ip_address", None)
@@ -173,6 +177,7 @@ def init(
         },
         namespace=namespace or getattr(job_config, "ray_namespace", None),
         runtime_env=runtime_env or getattr(job_config, "runtime_env", None),
+        logging_config=logging_config or getattr(job_config, "py_logging_config", None),
         log_to_driver=log_to_driver is not False,
     )
 

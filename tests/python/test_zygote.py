@@ -124,6 +124,15 @@ def test_order_without_descriptors_is_refused(raylet: Raylet) -> None:
     assert "0 fds" in answer["message"]
 
 
+@pytest.mark.parametrize("config", ["{", "[]", "3"])
+def test_a_job_that_cannot_be_read_gets_no_worker(raylet: Raylet, config: str) -> None:
+    for fd in raylet.fork(job_config=config):
+        assert all_of(fd) == ""
+    answer = raylet.receive()
+    assert (answer["event"], answer["worker_id"]) == ("fork_failed", "ab" * 28)
+    assert "the job's configuration is no JSON" in answer["message"]
+
+
 def test_zygote_ends_with_its_raylet(raylet: Raylet) -> None:
     assert raylet.close() == 0
 

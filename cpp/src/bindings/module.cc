@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // skyray._core: the table of contents of the extension.
 #include "bindings/calls.h"
+#include "bindings/child.h"
 #include "bindings/executor.h"
 #include "bindings/ids.h"
 #include "bindings/object_ref.h"
@@ -19,7 +20,7 @@ PYBIND11_MODULE(_core, module) {
   if (!InitSerialization() || !AddObjectRef(module.ptr()) || !AddCalls(module.ptr()) ||
       !AddObjectStream(module.ptr()) || !AddObjects(module.ptr()) || !AddRequests(module.ptr()) ||
       !AddStoreClient(module.ptr()) || !AddExecutor(module.ptr()) || !AddReducer(module.ptr()) ||
-      !AddPrivateBuffer(module.ptr())) {
+      !AddPrivateBuffer(module.ptr()) || !AddChild(module.ptr())) {
     throw pybind11::error_already_set();
   }
 }
