@@ -98,6 +98,10 @@ Result<plasma::MutableObject> CreateObject(PyObject* self, const ObjectId& id, u
   options.metadata_bytes = metadata.size();
   options.owner = AsClient(self)->owner;
   auto object = Call(self, [&](plasma::Client& client) { return client.Create(id, options); });
+  if (object && object->pages.bytes() > 0) {
+    const ReleaseGil released;
+    object->pages.Do();  // All of it is going to be written.
+  }
   if (object && !metadata.empty()) {
     plasma::CopyToShared(object->metadata(), metadata.data(), metadata.size());
   }

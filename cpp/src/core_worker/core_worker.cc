@@ -300,10 +300,11 @@ void CoreWorker::OnRayletReply(const fbr::Message& message, FrameView& frame) {
   if (it == requests_.end()) return;
   const PendingRequest pending = it->second;
   requests_.erase(it);
+  fetching_.erase(pending.fetched);
   switch (pending.kind) {
     case PendingRequest::Kind::Wait:
       pending.reply->assign(frame.body.begin(), frame.body.end());
-      pending.waiter->remaining = 0;
+      --pending.waiter->remaining;
       return gateway_.Notify(pending.waiter);
     case PendingRequest::Kind::Lease:
       if (const auto* reply = message.body_as_LeaseReply()) OnLeaseReply(pending, *reply);
@@ -372,6 +373,7 @@ void CoreWorker::OnRayletLost() {
     gateway_.Notify(pending.waiter);
   }
   requests_.clear();
+  fetching_.clear();
   const ValuePtr error = MakeErrorValue(ErrorCode::NodeDied, raylet_lost_);
   for (Task* task : submitter_.TakeQueued()) Complete(task, error);
   for (Lease* lease : submitter_.BrokenLeases()) FinishLostLease(lease);

@@ -31,6 +31,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "common/id.h"
@@ -45,6 +46,7 @@
 #include "core_worker/object_stream.h"
 #include "core_worker/object_table.h"
 #include "core_worker/payload.h"
+#include "core_worker/peer.h"
 #include "core_worker/task_submitter.h"
 #include "fbs/raylet_generated.h"
 #include "fbs/worker_generated.h"
@@ -193,7 +195,7 @@ class CoreWorker : private GatewayHandler {
   bool IsReady(Object* object);
   bool AreDistinct(std::span<Object* const> objects);
   // The places of the first `count` that are ready, or of all. `fetch`: those that only
-  // other nodes have are brought here, one after the other, and ready then.
+  // other nodes have are brought here, all at once, and ready as they come.
   std::vector<size_t> FirstReady(std::span<Object* const> objects, size_t count, bool fetch,
                                  int64_t deadline_ns);
   // Once, without the mutex, when it becomes ready; false (not kept) if it is.
@@ -328,24 +330,14 @@ class CoreWorker : private GatewayHandler {
   const TaskId& put_task() const { return put_task_; }
 
  private:
-  struct Peer {
-    WorkerAddress address;
-    ChannelPtr channel;   // Null while it is being connected.
-    std::string backlog;  // Frames to send once it is.
-  };
-  struct PendingRequest {
-    enum class Kind : uint8_t { Wait, Lease, Connect, CreateActor, Ignore } kind = Kind::Wait;
-    GatewayWaiter* waiter = nullptr;        // Wait.
-    std::vector<uint8_t>* reply = nullptr;  // Wait.
-    LeaseClass* lease_class = nullptr;      // Lease.
-    NodeId node;                            // Lease: whose raylet was asked.
-    WorkerAddress address;                  // Connect.
-    Actor* actor = nullptr;                 // CreateActor.
-  };
   using RayletBuild =
       std::function<flatbuffers::Offset<void>(flatbuffers::FlatBufferBuilder&, fb::raylet::Body&)>;
 
   CoreWorker(CoreWorkerOptions options, SessionInfo session);
+  // Has those in `places` brought here, until `wanted` have come or time is up: the places
+  // of those that have, and of those that are known to be lost (get() says so).
+  std::vector<size_t> BringHere(std::span<Object* const> objects, std::span<const size_t> places,
+                                size_t wanted, int64_t deadline_ns);
   // An object of which the nodes have copies; brings it to this one if need be.
   Result<ReadableValue> ReadCopy(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
                                  int64_t deadline_ns);
@@ -354,6 +346,8 @@ class CoreWorker : private GatewayHandler {
   // An object that should be in this node's store, in memory or on disk. `await_seal`: its
   // maker may be about to seal it. Errors: ObjectNotFound; ObjectLost; TimedOut.
   Result<ReadableValue> ReadFromStore(const ObjectId& id, int64_t deadline_ns, bool await_seal);
+  // This node has a copy now.
+  void NoteLocalCopy(Object& object);
   // As it is; but a worker ends when the store has.
   Status StoreFailed(const Status& status);
   Status Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<StoreAccess> store);
@@ -469,6 +463,11 @@ class CoreWorker : private GatewayHandler {
   void ProbeLater(Actor* actor);
   int64_t ProbeDue(int64_t now_ns);
   void OnPong(const Channel& channel);
+  // Which of all pings to that peer it is, from 1 on.
+  uint64_t SendPing(const WorkerAddress& address);
+  // Until these have read what was sent to them before, or are gone, or answer nobody.
+  void AwaitRead(Lock& lock, std::span<const WorkerAddress> peers);
+  void Answered(const WorkerId& peer, uint64_t pings);
   void ConnectActor(Actor* actor);
   void ActorConnected(Actor* actor);
   void FinishActorDeath(Actor* actor);
@@ -511,8 +510,8 @@ class CoreWorker : private GatewayHandler {
   // Without the mutex.
   void ReplyErrorPayload(IncomingCall& call, uint32_t execute_us, std::span<const uint8_t> payload,
                          bool retryable = false);
-  void AppendBorrows(IncomingCall& call, std::string& out, uint32_t& count,
-                     const WorkerAddress* caller);
+  // The borrowed references that a call leaves behind, to be told to their owners.
+  std::vector<OwnedRef> TakeBorrows(IncomingCall& call);
   // The call whose arguments this thread is unpacking, or null.
   static IncomingCall* Unpacked();
   void Started(Lock& lock);
@@ -556,8 +555,10 @@ class CoreWorker : private GatewayHandler {
     Actor* actor;
   };
   std::unordered_map<Task*, Creation> creations_;
-  TaskList awaiting_arguments_;                // Not those of actors' methods.
-  std::vector<ActorId> unreachable_;           // That may yet answer.
+  TaskList awaiting_arguments_;       // Not those of actors' methods.
+  std::vector<ActorId> unreachable_;  // That may yet answer.
+  std::vector<PongWait> awaiting_pong_;
+  std::unordered_set<ObjectId> fetching_;      // Asked for by wait(), and not here yet.
   std::unordered_map<TaskId, Task*> streams_;  // Generators that have yielded.
   size_t tasks_pending_ = 0;
 

@@ -376,10 +376,7 @@ int64_t CoreWorker::ProbeDue(int64_t now_ns) {
     if (now_ns >= actor->probe_at_ns) {
       actor->probe_after_ns = std::min(2 * actor->probe_after_ns, kProbeLastNs);
       actor->probe_at_ns = now_ns + actor->probe_after_ns;
-      Builder builder(64);
-      const auto ping = fb::worker::CreatePing(builder).Union();
-      builder.Finish(fb::worker::CreateMessage(builder, fb::worker::Body::Ping, ping));
-      SendPeer(actor->address, builder);
+      SendPing(actor->address);
     }
     next = std::min(next, actor->probe_at_ns);
   }
@@ -387,6 +384,9 @@ int64_t CoreWorker::ProbeDue(int64_t now_ns) {
 }
 
 void CoreWorker::OnPong(const Channel& channel) {
+  if (const auto peer = peers_.find(channel.peer.worker); peer != peers_.end()) {
+    Answered(channel.peer.worker, ++peer->second.pongs);
+  }
   for (const ActorId& id : std::vector<ActorId>(unreachable_)) {
     Actor* actor = actors_.Find(id);
     if (actor == nullptr || !actor->WantsProbe() || actor->address != channel.peer) continue;

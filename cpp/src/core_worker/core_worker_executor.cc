@@ -242,27 +242,21 @@ IncomingCall* CoreWorker::Unpacked() { return unpacked; }
 void CoreWorker::BeginArguments(IncomingCall& call) { unpacked = &call; }
 void CoreWorker::EndArguments() { unpacked = nullptr; }
 
-// Ends the call's borrowing: what is still referred to is told to the caller, or,
-// without one (the creation of an actor), to the owner.
-void CoreWorker::AppendBorrows(IncomingCall& call, std::string& out, uint32_t& count,
-                               const WorkerAddress* caller) {
-  if (call.borrows.empty()) return;
+// Ends the call's borrowing: what is still referred to.
+std::vector<OwnedRef> CoreWorker::TakeBorrows(IncomingCall& call) {
+  std::vector<OwnedRef> kept;
+  if (call.borrows.empty()) return kept;
   FreedEffects freed;
   for (Object* object : call.borrows) {
     if (object->refs > 1 && !object->registered && object->owner != nullptr) {
       object->registered = true;
-      const OwnedRef ref{object->id, *object->owner};
-      if (caller != nullptr) {
-        AppendStruct(out, ref);
-        ++count;
-      } else {
-        TellBorrow(true, ref, self_);
-      }
+      kept.push_back({object->id, *object->owner});
     }
     objects_.Drop(object, freed);
   }
   call.borrows.clear();
   Apply(freed);
+  return kept;
 }
 
 void CoreWorker::Finished(IncomingCall& call) {
@@ -274,7 +268,10 @@ void CoreWorker::Finished(IncomingCall& call) {
 void CoreWorker::FinishReply(Lock& lock, IncomingCall& call, std::string& out) {
   ReplyHeader header;
   std::memcpy(&header, out.data() + sizeof(ipc::FrameHeader), sizeof header);
-  AppendBorrows(call, out, header.borrowed, &call.channel->peer);
+  for (const OwnedRef& ref : TakeBorrows(call)) {
+    AppendStruct(out, ref);
+    ++header.borrowed;
+  }
   Finished(call);
   const ipc::FrameHeader frame{static_cast<uint32_t>(out.size() - sizeof(ipc::FrameHeader)),
                                kReplyFrame, 0};
@@ -368,9 +365,16 @@ void CoreWorker::ActorStarted(IncomingCall& call, const std::optional<PayloadPar
                               const std::string& message) {
   const ValuePtr payload = error ? MakeValue(*error) : ValuePtr();
   Lock lock(gateway_.mutex());
-  std::string unused;
-  uint32_t count = 0;
-  AppendBorrows(call, unused, count, nullptr);
+  // There is no reply that could say so. Whoever created this actor lets go of its arguments
+  // once it hears that the actor lives, which comes another way: by then their owners know.
+  std::vector<WorkerAddress> owners;
+  for (const OwnedRef& ref : TakeBorrows(call)) {
+    TellBorrow(true, ref, self_);
+    if (std::find(owners.begin(), owners.end(), ref.owner) == owners.end()) {
+      owners.push_back(ref.owner);
+    }
+  }
+  if (!owners.empty()) AwaitRead(lock, owners);
   Finished(call);
   SendRaylet(
       &lock,
@@ -388,9 +392,7 @@ void CoreWorker::ActorStarted(IncomingCall& call, const std::optional<PayloadPar
 
 void CoreWorker::Abandon(IncomingCall& call) {
   Lock lock(gateway_.mutex());
-  std::string unused;
-  uint32_t count = 0;
-  AppendBorrows(call, unused, count, nullptr);
+  for (const OwnedRef& ref : TakeBorrows(call)) TellBorrow(true, ref, self_);
   Finished(call);
   gateway_.FlushDirty(lock);
 }

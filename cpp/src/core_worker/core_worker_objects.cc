@@ -22,6 +22,28 @@ constexpr int64_t kSealUnderWayMs = 10'000;
 // How long a copy that others have too is waited for before it is looked for again.
 constexpr int64_t kLookMs = 100;
 
+// To the raylet: bring it here from one of these. What is spanned must outlive the result.
+auto FetchOf(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes) {
+  return [&id, nodes, bytes](Builder& builder, fbr::Body& type) {
+    type = fbr::Body::Fetch;
+    std::vector<flatbuffers::Offset<fbr::Bytes>> entries;
+    for (const NodeId& node : nodes) {
+      entries.push_back(fbr::CreateBytes(builder, PutId(builder, node)));
+    }
+    const auto list = builder.CreateVector(entries);
+    return fbr::CreateFetch(builder, PutId(builder, id), list, bytes).Union();
+  };
+}
+
+// What it answered; nothing if it is gone.
+Status Fetched(std::span<const uint8_t> reply) {
+  if (reply.empty()) return Status(ErrorCode::Disconnected, "the raylet is gone");
+  const auto* fetched = flatbuffers::GetRoot<fbr::Message>(reply.data())->body_as_FetchReply();
+  if (fetched == nullptr) return Status(ErrorCode::Internal, "no FetchReply to Fetch");
+  return fetched->error() == ErrorCode::Ok ? Status()
+                                           : Status(fetched->error(), ToString(fetched->message()));
+}
+
 }  // namespace
 
 Result<Object*> CoreWorker::Put(const PayloadParts& parts, std::vector<Object*> contained) {
@@ -131,21 +153,85 @@ std::vector<size_t> CoreWorker::FirstReady(std::span<Object* const> objects, siz
       (is_here || !fetch ? ready : elsewhere).push_back(i);
     }
   }
-  for (const size_t i : elsewhere) {
-    if (ready.size() == count) break;
-    // An earlier wait, too short to see it come, may have brought it.
-    const auto there = store_->Contains(objects[i]->id);
-    if (there && *there) {
-      ready.push_back(i);
-      continue;
-    }
-    const auto value = Read(objects[i], deadline_ns, /*may_wait=*/true);
-    const ErrorCode error = value ? ErrorCode::Ok : value.error().code();
-    if (error == ErrorCode::Cancelled) break;
-    if (error != ErrorCode::TimedOut) ready.push_back(i);  // Also if lost: get() says so.
+  if (ready.size() < count && !elsewhere.empty()) {
+    const auto brought = BringHere(objects, elsewhere, count - ready.size(), deadline_ns);
+    ready.insert(ready.end(), brought.begin(), brought.end());
   }
   std::sort(ready.begin(), ready.end());
+  ready.resize(std::min(ready.size(), count));
   return ready;
+}
+
+std::vector<size_t> CoreWorker::BringHere(std::span<Object* const> objects,
+                                          std::span<const size_t> places, size_t wanted,
+                                          int64_t deadline_ns) {
+  struct Pull {
+    size_t place;
+    uint64_t request = 0;
+    std::vector<uint8_t> reply = {};
+  };
+  std::vector<size_t> here;
+  std::vector<size_t> failed;
+  std::vector<size_t> under_way;
+  std::vector<Pull> pulls;
+  pulls.reserve(places.size());  // Replies are written to where they are.
+  const bool only_looks = deadline_ns <= NowNs();
+  {
+    Lock lock(gateway_.mutex());
+    GatewayWaiter waiter;
+    PendingRequest pending;
+    pending.waiter = &waiter;
+    for (const size_t place : places) {
+      const Object& object = *objects[place];
+      if (object.state == ObjectState::Pending || !raylet_lost_.empty()) {
+        failed.push_back(place);  // It was lost meanwhile.
+      } else if (object.state == ObjectState::InProcess || object.IsAt(self_.node)) {
+        here.push_back(place);
+      } else if (only_looks && fetching_.contains(object.id)) {
+        under_way.push_back(place);  // Who looks again and again asks for it once.
+      } else {
+        Pull& pull = pulls.emplace_back(Pull{place});
+        pending.reply = &pull.reply;
+        pending.fetched = object.id;
+        fetching_.insert(object.id);
+        pull.request =
+            SendRaylet(nullptr, FetchOf(object.id, object.nodes, object.store_bytes), &pending);
+      }
+    }
+    const size_t missing = wanted - std::min(wanted, here.size());
+    waiter.remaining = static_cast<int64_t>(std::min(missing, pulls.size()));
+    const WaitResult result = WaitBlocking(lock, waiter, deadline_ns, raylet_.get());
+    for (const Pull& pull : pulls) {
+      if (const auto open = requests_.find(pull.request); open != requests_.end()) {
+        open->second.kind = PendingRequest::Kind::Ignore;
+        continue;
+      }
+      Object& object = *objects[pull.place];
+      if (!Fetched(pull.reply).ok()) {
+        failed.push_back(pull.place);
+        continue;
+      }
+      here.push_back(pull.place);
+      NoteLocalCopy(object);
+    }
+    if (result == WaitResult::Interrupted) return here;
+  }
+  for (const size_t place : under_way) {
+    const auto there = store_->Contains(objects[place]->id);
+    if (!there || !*there) continue;
+    Lock lock(gateway_.mutex());
+    NoteLocalCopy(*objects[place]);
+    here.push_back(place);
+  }
+  // These are looked for elsewhere, or made again.
+  for (const size_t place : failed) {
+    if (here.size() >= wanted) break;
+    const auto value = Read(objects[place], deadline_ns, /*may_wait=*/true);
+    const ErrorCode error = value ? ErrorCode::Ok : value.error().code();
+    if (error == ErrorCode::Cancelled) break;
+    if (error != ErrorCode::TimedOut) here.push_back(place);
+  }
+  return here;
 }
 
 bool CoreWorker::OnReady(Object* object, std::function<void()> callback) {
@@ -259,10 +345,7 @@ Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool
     auto value = ReadCopy(object->id, nodes, bytes, deadline_ns);
     Lock lock(gateway_.mutex());
     if (value) {
-      // Owned: the local copy is deleted with the others.
-      if (object->state == ObjectState::InStore && !object->IsAt(self_.node)) {
-        object->nodes.push_back(self_.node);
-      }
+      NoteLocalCopy(*object);
       return value;
     }
     if (value.error().code() != ErrorCode::ObjectLost) return value;
@@ -320,24 +403,17 @@ Result<ReadableValue> CoreWorker::ReadFromStore(const ObjectId& id, int64_t dead
   }
 }
 
+void CoreWorker::NoteLocalCopy(Object& object) {
+  // Owned: the local copy is deleted with the others.
+  if (object.state == ObjectState::InStore && !object.IsAt(self_.node)) {
+    object.nodes.push_back(self_.node);
+  }
+}
+
 Status CoreWorker::Fetch(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
                          int64_t deadline_ns) {
-  auto reply = Request(
-      [&](Builder& builder, fbr::Body& type) {
-        type = fbr::Body::Fetch;
-        std::vector<flatbuffers::Offset<fbr::Bytes>> entries;
-        for (const NodeId& node : nodes) {
-          entries.push_back(fbr::CreateBytes(builder, PutId(builder, node)));
-        }
-        const auto list = builder.CreateVector(entries);
-        return fbr::CreateFetch(builder, PutId(builder, id), list, bytes).Union();
-      },
-      deadline_ns);
-  if (!reply) return reply.error();
-  const auto* fetched = flatbuffers::GetRoot<fbr::Message>(reply->data())->body_as_FetchReply();
-  if (fetched == nullptr) return Status(ErrorCode::Internal, "no FetchReply to Fetch");
-  return fetched->error() == ErrorCode::Ok ? Status()
-                                           : Status(fetched->error(), ToString(fetched->message()));
+  const auto reply = Request(FetchOf(id, nodes, bytes), deadline_ns);
+  return reply ? Fetched(*reply) : reply.error();
 }
 
 void CoreWorker::FailObject(Object* object, ErrorCode code, const std::string& message) {

@@ -13,7 +13,10 @@ namespace skyray::core_worker {
 namespace fbr = fb::raylet;
 namespace fbw = fb::worker;
 
-CoreWorker::Peer* CoreWorker::GetPeer(const WorkerAddress& address) {
+// Whoever does not answer a Ping for so long is not waited for: it is stopped, perhaps.
+static constexpr int64_t kPongWaitNs = 10'000'000'000;
+
+Peer* CoreWorker::GetPeer(const WorkerAddress& address) {
   auto [it, made] = peers_.try_emplace(address.worker);
   Peer& peer = it->second;
   if (!made) return &peer;
@@ -76,6 +79,7 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
     channel = it->second.channel;
     peers_.erase(it);
   }
+  Answered(address.worker, UINT64_MAX);  // It never will.
   std::vector<Task*> lost = channel ? channel->in_flight.TakeAll() : std::vector<Task*>();
   for (const auto& [id, actor] : actors_.actors()) {
     if (actor->address != address) continue;
@@ -123,6 +127,35 @@ void CoreWorker::SendPeer(const WorkerAddress& address, const Builder& message) 
   } else {
     AppendFrame(peer->backlog, message);
   }
+}
+
+uint64_t CoreWorker::SendPing(const WorkerAddress& address) {
+  Builder builder(64);
+  const auto ping = fbw::CreatePing(builder).Union();
+  builder.Finish(fbw::CreateMessage(builder, fbw::Body::Ping, ping));
+  SendPeer(address, builder);
+  return ++GetPeer(address)->pings;
+}
+
+void CoreWorker::AwaitRead(Lock& lock, std::span<const WorkerAddress> peers) {
+  GatewayWaiter waiter;
+  waiter.remaining = static_cast<int64_t>(peers.size());
+  for (const WorkerAddress& peer : peers) {
+    awaiting_pong_.push_back({peer.worker, SendPing(peer), &waiter});
+  }
+  if (gateway_.Wait(lock, waiter, NowNs() + kPongWaitNs, nullptr, {}) == WaitResult::TimedOut) {
+    SKYRAY_LOG(Warning) << "an owner of what this actor's __init__ was given does not answer";
+  }
+  std::erase_if(awaiting_pong_, [&](const auto& each) { return each.waiter == &waiter; });
+}
+
+void CoreWorker::Answered(const WorkerId& peer, uint64_t pings) {
+  std::erase_if(awaiting_pong_, [&](const auto& each) {
+    if (each.peer != peer || each.ping > pings) return false;
+    --each.waiter->remaining;
+    gateway_.Notify(each.waiter);
+    return true;
+  });
 }
 
 void CoreWorker::OnAccepted(UniqueFd socket) {

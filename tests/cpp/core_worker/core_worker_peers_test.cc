@@ -11,6 +11,7 @@
 namespace skyray::core_worker {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -411,6 +412,79 @@ TEST_F(BadWorkerTest, WhereAReferenceSaysThatItsObjectIsItIsReadUnasked) {
   worker->Drop(borrowed);
   driver->Drop(stored);
   driver->Drop(stored);
+}
+
+TEST_F(BadWorkerTest, AnActorLivesOnceTheOwnersOfWhatItKeepsKnow) {
+  IncomingCall creation;
+  creation.actor_id = ActorId::FromRandom();
+  CoreWorker::BeginArguments(creation);
+  Object* kept = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
+  CoreWorker::EndArguments();
+  worker->Hold(kept);  // As its __init__ does; the other reference is the call's.
+  std::thread starting([&] { worker->ActorStarted(creation, std::nullopt, ""); });
+  RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  std::vector<fbw::Body> heard;
+  while (heard.empty() || heard.back() != fbw::Body::Ping) {
+    const auto frame = owner.HearKind(ipc::kFlatBuffer);
+    ASSERT_TRUE(frame.has_value());
+    heard.push_back(ipc::Verified<fbw::Message>(*frame)->body_type());
+  }
+  EXPECT_THAT(heard, ElementsAre(fbw::Body::Hello, fbw::Body::AddBorrower, fbw::Body::Ping));
+  EXPECT_EQ(raylet.Count(Body::ActorStarted), 0u) << "its creator would let go of the object";
+  owner.Say(fbw::Body::Pong, [](Builder& builder) { return fbw::CreatePong(builder).Union(); });
+  raylet.Await(Body::ActorStarted);
+  starting.join();
+  worker->Drop(kept);
+}
+
+TEST_F(BadWorkerTest, AnActorDoesNotWaitForAnOwnerThatIsGone) {
+  IncomingCall creation;
+  creation.actor_id = ActorId::FromRandom();
+  CoreWorker::BeginArguments(creation);
+  Object* kept = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
+  CoreWorker::EndArguments();
+  worker->Hold(kept);
+  std::thread starting([&] { worker->ActorStarted(creation, std::nullopt, ""); });
+  { RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC))); }
+  raylet.Await(Body::ActorStarted);
+  starting.join();
+  worker->Drop(kept);
+}
+
+TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
+  const StoredAt far{NodeId::FromRandom(), 1 << 20, 0};
+  std::vector<Object*> objects;
+  for (int i = 0; i < 3; ++i) {
+    objects.push_back(worker->Restore(ObjectId::FromRandom(), {raylet.node, id}, far));
+  }
+  const auto answer = [&](const FakeRaylet::Received& fetch, ErrorCode error) {
+    raylet.Send(fetch.from, fetch->request_id(), Body::FetchReply,
+                [&](Builder& builder) { return fbr::CreateFetchReply(builder, error).Union(); });
+  };
+  std::vector<size_t> ready;
+  std::thread waiting([&] { ready = worker->FirstReady(objects, 1, /*fetch=*/true, INT64_MAX); });
+  std::vector<FakeRaylet::Received> fetches;
+  for (int i = 0; i < 3; ++i) fetches.push_back(raylet.Await(Body::Fetch));
+  const auto second = std::find_if(fetches.begin(), fetches.end(), [&](const auto& fetch) {
+    return ToId<ObjectId>(fetch->body_as_Fetch()->object_id()) == objects[1]->id;
+  });
+  ASSERT_NE(second, fetches.end());
+  answer(*second, ErrorCode::Ok);
+  waiting.join();
+  EXPECT_EQ(ready, std::vector<size_t>{1});
+  // What has come is known to be here. Who only looks does not ask for the others again.
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(worker->FirstReady(objects, 3, /*fetch=*/true, NowNs()), std::vector<size_t>{1});
+  }
+  for (const auto& fetch : fetches) {
+    if (&fetch != &*second) answer(fetch, ErrorCode::Ok);  // Nobody waits for these any more.
+  }
+  RawPeer peer = Stranger(*worker);
+  peer.SayHello();
+  peer.AskFor(ObjectId::FromRandom());
+  ASSERT_TRUE(peer.Hear().has_value());
+  EXPECT_EQ(raylet.Count(Body::Fetch), 0u);
+  for (Object* object : objects) worker->Drop(object);
 }
 
 TEST_F(BadWorkerTest, WhereItIsNotAsAReferenceSaysItsOwnerIsAsked) {
