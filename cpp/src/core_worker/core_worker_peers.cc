@@ -81,18 +81,19 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
   }
   Answered(address.worker, UINT64_MAX);  // It never will.
   std::vector<Task*> lost = channel ? channel->in_flight.TakeAll() : std::vector<Task*>();
-  for (const auto& [id, actor] : actors_.actors()) {
+  for (const auto& [id, owned] : actors_.actors()) {
+    Actor* const actor = owned.get();
     if (actor->address != address) continue;
     std::vector<Task*> unanswered;
     std::erase_if(lost, [&](Task* task) {
-      if (task->actor != actor.get()) return false;
+      if (task->actor != actor) return false;
       unanswered.push_back(task);
       return true;
     });
-    FailLost(actor.get(), actors_.ConnectionLost(actor.get(), std::move(unanswered)));
-    if (actor->state == ActorState::Dead) FinishActorDeath(actor.get());
-    ConnectActor(actor.get());
-    ProbeLater(actor.get());
+    FailLost(actor, actors_.ConnectionLost(actor, std::move(unanswered)));
+    if (actor->state == ActorState::Dead) FinishActorDeath(actor);
+    ConnectActor(actor);
+    ProbeLater(actor);
   }
   for (Lease* lease : submitter_.WorkerGone(address.worker)) {
     // Put back where OnLeaseLost looks for them.
