@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -16,6 +15,7 @@
 #include <chrono>
 
 #include "common/logging.h"
+#include "common/signals_blocked.h"
 #include "ipc/fd_passing.h"
 #include "ipc/socket.h"
 
@@ -64,12 +64,8 @@ Status Gateway::Start(UniqueFd listener) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
   event.data.u64 = kListenerTag;
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), &event);
-  // Signals are for Python's main thread: the I/O thread is born with all blocked.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;  // They are for Python's main thread.
   io_thread_ = std::thread([this] { RunIoThread(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return Status();
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "object_manager/spill_checksum.h"
 
-#define SKYRAY_CHECKSUM_KERNEL kChecksumAnyCpu
 #include <algorithm>
 
+#define SKYRAY_CHECKSUM_KERNEL kChecksumAnyCpu
 #include "object_manager/spill_checksum_kernel.h"
 
 namespace skyray::object_manager {

@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/logging.h"
+#include "common/signals_blocked.h"
 #include "object_manager/spill_checksum.h"
 #include "object_manager/spill_file.h"
 
@@ -93,13 +93,8 @@ class SpillReader::Chunks {
 };
 
 SpillReader::SpillReader(FileCalls& calls) : calls_(calls) {
-  // Signals belong to the owner's thread.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;  // They belong to the owner's thread.
   helper_ = std::jthread([this] { Help(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 SpillReader::~SpillReader() {

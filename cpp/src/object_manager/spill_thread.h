@@ -14,27 +14,23 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <csignal>
 #include <memory>
 #include <stop_token>
 #include <thread>
 #include <utility>
+
+#include "common/signals_blocked.h"
 
 namespace skyray::object_manager {
 
 class SpillThread {
  public:
   SpillThread(boost::asio::io_context& owner_loop, const char* name) : owner_loop_(owner_loop) {
-    // Signals belong to the owner's thread.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const SignalsBlocked blocked;  // They belong to the owner's thread.
     thread_ = std::jthread([this, name] {
       pthread_setname_np(pthread_self(), name);
       loop_.run();
     });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   ~SpillThread() {
     alive_.reset();

@@ -2,16 +2,15 @@
 #include "plasma/prefault.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <csignal>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "common/logging.h"
+#include "common/signals_blocked.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -28,20 +27,13 @@ constexpr uint64_t kTwoThreadsBytesMin = 16 << 20;
 // Runs `work` on a thread that no signal is delivered to, or here if there can be none.
 template <class Work>
 std::thread StartThread(Work work) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread;
-  bool started = true;
   try {
-    thread = std::thread(work);
+    const SignalsBlocked blocked;
+    return std::thread(work);
   } catch (const std::system_error&) {
-    started = false;
+    work();
+    return std::thread();
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!started) work();
-  return thread;
 }
 
 }  // namespace

@@ -5,10 +5,10 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
-#include <csignal>
 #include <thread>
 #include <utility>
 
+#include "common/signals_blocked.h"
 #include "ipc/run_loop.h"
 
 namespace skyray::plasma {
@@ -63,16 +63,11 @@ Result<std::unique_ptr<StoreRunner>> StoreRunner::Start(const StoreOptions& opti
   auto server = StoreServer::Start(state->loop, options, std::move(forward));
   if (!server) return server.error();
   state->server = std::move(*server);
-  // Signals belong to the owner's thread.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;  // They belong to the owner's thread.
   state->thread = std::thread([raw] {
     pthread_setname_np(pthread_self(), "plasma");
     ipc::RunLoop(raw->loop);
   });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return std::unique_ptr<StoreRunner>(new StoreRunner(std::move(state)));
 }
 

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// No signal is for the threads that are started in this scope: they are born with all
+// blocked, and the thread that started them goes on as before.
+//
+//   const SignalsBlocked blocked;
+//   thread_ = std::thread(...);
+//
+// Threading:  for the thread that made it. Ownership: values. Errors: none.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace skyray {
+
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace skyray
