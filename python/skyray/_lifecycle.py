@@ -224,13 +224,14 @@ def _job_config(runtime_env: dict[str, Any]) -> dict[str, Any]:
 
 def _set_up_logging(given: Any) -> dict[str, Any]:
     """Sets this process up as asked; what the job's workers take over of that."""
-    if given is None and LOGGING_VARIABLE not in os.environ:
+    encoding = os.environ.get(LOGGING_VARIABLE)
+    if given is None and encoding:
+        given = {"encoding": encoding}
+    if given is None:
         return {}
     from . import logging_config
 
-    chosen = logging_config.chosen(given)
-    if chosen is None:
-        return {}
+    chosen = logging_config.checked(given)
     chosen._apply()
     return {"logging": chosen.to_dict()}
 

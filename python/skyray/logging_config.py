@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
 from . import _worker
-from ._lifecycle import LOGGING_VARIABLE
 
 __all__ = ["LoggingConfig"]
 
@@ -89,16 +87,13 @@ class LoggingConfig:
         _handler = handler
 
 
-def chosen(given: Any) -> LoggingConfig | None:
-    """What a job is to have: as given to ``init``, or as the environment says.
+def checked(given: Any) -> LoggingConfig:
+    """What was given to ``init``, itself or as its ``to_dict``.
 
     Raises:
-        TypeError: it is no LoggingConfig.
-        ValueError: the variable is none of the encodings.
+        TypeError: it is neither.
+        ValueError: it has what cannot be.
     """
-    if given is None:
-        encoding = os.environ.get(LOGGING_VARIABLE)
-        return LoggingConfig(encoding=encoding) if encoding else None
     if isinstance(given, dict):
         return LoggingConfig.from_dict(given)
     if not isinstance(given, LoggingConfig):

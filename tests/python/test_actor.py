@@ -46,6 +46,21 @@ class Counter:
         return self.value, self.value + 1
 
 
+def test_no_two_draw_the_same_numbers() -> None:
+    @skyray.remote
+    class Drawer:
+        def draw(self) -> tuple[float, float]:
+            import random
+
+            import numpy as np
+
+            return random.random(), float(np.random.random())
+
+    drawn = skyray.get([Drawer.remote().draw.remote() for _ in range(4)], timeout=60)
+    for numbers in zip(*drawn):
+        assert len(set(numbers)) == 4
+
+
 def test_four_counters() -> None:
     counters = [Counter.remote() for _ in range(4)]
     for counter in counters:

@@ -52,10 +52,8 @@ def plot(report: Report) -> str:
 
 
 def heading(report: Report, height: int) -> list[str]:
-    others = sorted(report.named(system) for system in report.systems if system != OURS)
-    title = (
-        f"{report.named(OURS)}: how many times {' or, for the store alone, '.join(others[::-1])}"
-    )
+    others = [report.named(system) for system in report.systems if system != OURS]
+    title = f"{report.named(OURS)}: how many times {' or, where that has none, '.join(others)}"
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="11">',

@@ -414,43 +414,6 @@ TEST_F(BadWorkerTest, WhereAReferenceSaysThatItsObjectIsItIsReadUnasked) {
   driver->Drop(stored);
 }
 
-TEST_F(BadWorkerTest, AnActorLivesOnceTheOwnersOfWhatItKeepsKnow) {
-  IncomingCall creation;
-  creation.actor_id = ActorId::FromRandom();
-  CoreWorker::BeginArguments(creation);
-  Object* kept = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
-  CoreWorker::EndArguments();
-  worker->Hold(kept);  // As its __init__ does; the other reference is the call's.
-  std::thread starting([&] { worker->ActorStarted(creation, std::nullopt, ""); });
-  RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
-  std::vector<fbw::Body> heard;
-  while (heard.empty() || heard.back() != fbw::Body::Ping) {
-    const auto frame = owner.HearKind(ipc::kFlatBuffer);
-    ASSERT_TRUE(frame.has_value());
-    heard.push_back(ipc::Verified<fbw::Message>(*frame)->body_type());
-  }
-  EXPECT_THAT(heard, ElementsAre(fbw::Body::Hello, fbw::Body::AddBorrower, fbw::Body::Ping));
-  EXPECT_EQ(raylet.Count(Body::ActorStarted), 0u) << "its creator would let go of the object";
-  owner.Say(fbw::Body::Pong, [](Builder& builder) { return fbw::CreatePong(builder).Union(); });
-  raylet.Await(Body::ActorStarted);
-  starting.join();
-  worker->Drop(kept);
-}
-
-TEST_F(BadWorkerTest, AnActorDoesNotWaitForAnOwnerThatIsGone) {
-  IncomingCall creation;
-  creation.actor_id = ActorId::FromRandom();
-  CoreWorker::BeginArguments(creation);
-  Object* kept = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
-  CoreWorker::EndArguments();
-  worker->Hold(kept);
-  std::thread starting([&] { worker->ActorStarted(creation, std::nullopt, ""); });
-  { RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC))); }
-  raylet.Await(Body::ActorStarted);
-  starting.join();
-  worker->Drop(kept);
-}
-
 TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
   const StoredAt far{NodeId::FromRandom(), 1 << 20, 0};
   std::vector<Object*> objects;
@@ -479,11 +442,13 @@ TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
   for (const auto& fetch : fetches) {
     if (&fetch != &*second) answer(fetch, ErrorCode::Ok);  // Nobody waits for these any more.
   }
-  RawPeer peer = Stranger(*worker);
-  peer.SayHello();
-  peer.AskFor(ObjectId::FromRandom());
-  ASSERT_TRUE(peer.Hear().has_value());
+  // Who waits asks for each of the others once more, which the raylet hears last.
+  std::thread again([&] { ready = worker->FirstReady(objects, 3, /*fetch=*/true, INT64_MAX); });
+  for (FakeRaylet::Received* fetch : {&fetches[0], &fetches[1]}) *fetch = raylet.Await(Body::Fetch);
   EXPECT_EQ(raylet.Count(Body::Fetch), 0u);
+  for (const size_t i : {0, 1}) answer(fetches[i], ErrorCode::Ok);
+  again.join();
+  EXPECT_EQ(ready, (std::vector<size_t>{0, 1, 2}));
   for (Object* object : objects) worker->Drop(object);
 }
 
@@ -494,9 +459,8 @@ TEST_F(BadWorkerTest, WhereItIsNotAsAReferenceSaysItsOwnerIsAsked) {
   RawPeer owner(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
   std::thread answering([&] {
     for (;;) {
-      const auto frame = owner.Hear();
+      const auto frame = owner.HearKind(ipc::kFlatBuffer);
       ASSERT_TRUE(frame.has_value());
-      if (frame->kind != ipc::kFlatBuffer) continue;
       const auto* message = ipc::Verified<fbw::Message>(*frame);
       ASSERT_NE(message, nullptr);
       if (message->body_type() != fbw::Body::GetObject) continue;
@@ -566,6 +530,48 @@ TEST_F(BadWorkerTest, ACancelOfNothingIsHarmless) {
     cancel(0, id_bytes);
   }
   ExpectTasksStillRun();
+}
+
+// The worker is about to live as an actor that keeps a reference of its __init__'s arguments.
+class KeepingActorTest : public BadWorkerTest {
+ protected:
+  KeepingActorTest() {
+    creation.actor_id = ActorId::FromRandom();
+    CoreWorker::BeginArguments(creation);
+    kept = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
+    CoreWorker::EndArguments();
+    worker->Hold(kept);  // As its __init__ does; the other reference is the call's.
+    starting = std::thread([this] { worker->ActorStarted(creation, std::nullopt, ""); });
+    owner.emplace(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  }
+  void ExpectItLives() {
+    raylet.Await(Body::ActorStarted);
+    starting.join();
+    worker->Drop(kept);
+  }
+
+  IncomingCall creation;
+  Object* kept = nullptr;
+  std::thread starting;
+  std::optional<RawPeer> owner;
+};
+
+TEST_F(KeepingActorTest, LivesOnceTheOwnersOfWhatItKeepsKnow) {
+  std::vector<fbw::Body> heard;
+  while (heard.empty() || heard.back() != fbw::Body::Ping) {
+    const auto frame = owner->HearKind(ipc::kFlatBuffer);
+    ASSERT_TRUE(frame.has_value());
+    heard.push_back(ipc::Verified<fbw::Message>(*frame)->body_type());
+  }
+  EXPECT_THAT(heard, ElementsAre(fbw::Body::Hello, fbw::Body::AddBorrower, fbw::Body::Ping));
+  EXPECT_EQ(raylet.Count(Body::ActorStarted), 0u) << "its creator would let go of the object";
+  owner->Say(fbw::Body::Pong, [](Builder& builder) { return fbw::CreatePong(builder).Union(); });
+  ExpectItLives();
+}
+
+TEST_F(KeepingActorTest, DoesNotWaitForAnOwnerThatIsGone) {
+  owner.reset();
+  ExpectItLives();
 }
 
 }  // namespace
