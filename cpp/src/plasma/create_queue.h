@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <unordered_map>
 
 #include "plasma/local_object.h"
 
@@ -35,9 +36,13 @@ class CreateQueue {
   // Takes out what `client` waits for under that id, if it does.
   std::optional<WaitingCreate> Take(ClientId client, const ObjectId& id);
   size_t size() const { return waiting_.size(); }
+  size_t CountOf(ClientId client) const;
 
  private:
+  void Gone(ClientId client);
+
   std::deque<WaitingCreate> waiting_;
+  std::unordered_map<ClientId, size_t> counts_;  // Of those that have any.
 };
 
 }  // namespace skyray::plasma

@@ -84,7 +84,8 @@ struct StoreStats {
   ObjectTotals totals;
 };
 
-constexpr size_t kWaitingCreatesMax = 4096;
+// Of a client that asks again, kUnfinishedPerClientMax.
+constexpr size_t kWaitingCreatesPerClientMax = 4096;
 // Gets of a client that has more than this waiting do not wait.
 constexpr size_t kWaitingGetsPerClientMax = 1024;
 // Nor do gets of one whose waiting gets name more objects than this.

@@ -18,7 +18,8 @@ constexpr uint64_t kRetryWaitMsMax = 60000;
 
 Status TooManyCreates() {
   return Status(ErrorCode::OutOfMemory,
-                std::to_string(kWaitingCreatesMax) + " creates wait for room in the store already");
+                std::to_string(kWaitingCreatesPerClientMax) +
+                    " creates of this client wait for room in the store already");
 }
 
 Status TooManyUnfinished() {
@@ -67,7 +68,7 @@ Outcome ObjectStore::Create(ClientId client, uint64_t request_id, const NewObjec
         EndCreate(create, std::move(result));
       }
     }
-  } else if (creates_.size() >= kWaitingCreatesMax) {
+  } else if (creates_.CountOf(client) >= kWaitingCreatesPerClientMax) {
     EndCreate(create, TooManyCreates());
   } else {
     creates_.Push(create);

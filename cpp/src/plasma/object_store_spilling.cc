@@ -61,7 +61,7 @@ Outcome ObjectStore::Restore(ClientId client, uint64_t request_id, const ObjectI
     EndCreate(create, Status(ErrorCode::ObjectNotFound,
                              "object " + id.Hex() + " is not spilled (any more)"));
   } else {
-    // As many as there are spilled objects, so the queue's bound is not for them.
+    // As many as there are spilled objects, so the bound is not for them.
     creates_.Push(create);
   }
   return Finish(now_ms);

@@ -237,20 +237,37 @@ TEST_F(CreatesTest, ARequestIdInUseIsRefused) {
   EXPECT_EQ(Create(bob, 2, c, 600), "InvalidRequest");
 }
 
-TEST_F(CreatesTest, UnfinishedCreatesAreBoundedPerClientAndInAll) {
+TEST_F(CreatesTest, WaitingCreatesAreBoundedForEachClientAlone) {
   Create(ann, 1, a, 1024);
-  std::vector<ClientId> clients;
-  while (store.Stats().waiting_creates < kWaitingCreatesMax) {
-    clients.push_back(store.AddClient(true));
-    for (uint64_t i = 0; i < kUnfinishedPerClientMax; ++i) {
-      ASSERT_EQ(Create(clients.back(), i, 100), "unfinished");
-    }
-    ASSERT_EQ(Create(clients.back(), 9999, 100), "InvalidRequest");
+  const ClientId old = store.AddClient(/*asks_again=*/false);
+  for (uint64_t i = 0; i < kUnfinishedPerClientMax; ++i) {
+    ASSERT_EQ(Create(bob, i, 100), "unfinished");
   }
-  EXPECT_EQ(Create(bob, 1, 100), "OutOfMemory");
-  for (const ClientId client : clients) store.RemoveClient(client, now);
-  EXPECT_EQ(Create(bob, 1, 100), "unfinished");
+  for (uint64_t i = 0; i < kWaitingCreatesPerClientMax; ++i) ASSERT_EQ(Create(old, i, 100), "");
+  EXPECT_EQ(Create(bob, 9999, 100), "InvalidRequest");
+  EXPECT_EQ(Create(old, 9999, 100), "OutOfMemory");
+  // However many others wait, there is a place for who comes next.
+  const ClientId next = store.AddClient(/*asks_again=*/true);
+  EXPECT_EQ(Create(next, 1, 100), "unfinished");
+
+  store.RemoveClient(old, now);
+  store.RemoveClient(bob, now);
   EXPECT_EQ(store.Stats().waiting_creates, 1u);
+}
+
+TEST_F(CreatesTest, AnEndedCreateMakesRoomForAnotherOfItsClient) {
+  Create(ann, 1, a, 1024);
+  const ClientId old = store.AddClient(/*asks_again=*/false);
+  uint64_t last = 0;
+  while (last < kWaitingCreatesPerClientMax) ASSERT_EQ(Create(old, ++last, 128), "");
+  EXPECT_EQ(Create(old, last + 1, 128), "OutOfMemory");
+  store.Abort(ann, a, now);  // Eight of them fit.
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(Create(old, ++last, 128), "");
+  EXPECT_EQ(Create(old, last + 1, 128), "OutOfMemory");
+  now += 100;  // None of the others will find room.
+  store.Tick(now);
+  EXPECT_EQ(store.Stats().waiting_creates, 0u);
+  EXPECT_EQ(Create(old, ++last, 128), "");
 }
 
 TEST_F(CreatesTest, OneThatDoesNotAskAgainHearsOfTheEnd) {
