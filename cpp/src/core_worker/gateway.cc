@@ -57,13 +57,11 @@ Status Gateway::Start(UniqueFd listener) {
   if (!epoll_.valid()) return ErrnoStatus("epoll_create1", errno);
   wake_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_.valid()) return ErrnoStatus("eventfd", errno);
-  listener_ = std::move(listener);
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = kWakeTag;
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
-  event.data.u64 = kListenerTag;
-  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), &event);
+  acceptor_.Start(std::move(listener), epoll_.get(), kListenerTag);
   const SignalsBlocked blocked;  // They are for Python's main thread.
   io_thread_ = std::thread([this] { RunIoThread(); });
   return Status();
@@ -434,7 +432,10 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
 }
 
 void Gateway::HandleEvents(Lock& lock) {
-  if (accept_ready_) AcceptAll();
+  if (accept_ready_ || (acceptor_.again_ns() != INT64_MAX && NowNs() >= acceptor_.again_ns())) {
+    acceptor_.AcceptAll(NowNs(),
+                        [this](UniqueFd socket) { handler_.OnAccepted(std::move(socket)); });
+  }
   if (watched_event_) {
     watched_armed_ = false;
     watched_ready_ = true;
@@ -500,6 +501,7 @@ void Gateway::Sleep(int64_t deadline_ns) {
   accept_ready_ = false;
   watched_event_ = false;
   epoll_event events[kEventsMax];
+  deadline_ns = std::min(deadline_ns, acceptor_.again_ns());
   const int64_t left = deadline_ns == INT64_MAX ? 0 : std::max<int64_t>(deadline_ns - NowNs(), 0);
   const timespec timeout{left / 1'000'000'000, left % 1'000'000'000};
   const int count = AwaitEvents(events, deadline_ns == INT64_MAX ? nullptr : &timeout);
@@ -562,16 +564,6 @@ void Gateway::Deliver(Channel& channel, bool open) {
   if (!open && !channel.closed) {
     CloseChannel(channel);
     handler_.OnClosed(channel);
-  }
-}
-
-void Gateway::AcceptAll() {
-  for (;;) {
-    UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.valid()) return;
-    auto peer = ipc::GetPeerCredentials(socket.get());
-    if (!peer || peer->uid != geteuid()) continue;  // Closed: not one of us.
-    handler_.OnAccepted(std::move(socket));
   }
 }
 

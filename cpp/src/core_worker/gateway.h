@@ -34,6 +34,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "core_worker/acceptor.h"
 #include "core_worker/channel.h"
 #include "core_worker/object_table.h"
 
@@ -133,7 +134,6 @@ class Gateway {
   // False: the channel is closed.
   bool ReadInto(Channel& channel, bool& got);
   void Deliver(Channel& channel, bool open);
-  void AcceptAll();
   void Flush(Lock& lock, Channel& channel);
   void Arm(Channel& channel);
   void Kick();
@@ -142,7 +142,7 @@ class Gateway {
   std::mutex mutex_;
   UniqueFd epoll_;
   UniqueFd wake_;
-  UniqueFd listener_;
+  Acceptor acceptor_;
   std::thread io_thread_;
   bool stopping_ = false;
   std::condition_variable drained_;  // Something was sent, while `draining_`.
