@@ -34,6 +34,8 @@ constexpr int64_t kLeadGraceNs = 1'000'000;
 constexpr std::chrono::microseconds kStandbyLook{2'000};
 constexpr int64_t kParkAfterNs = 10'000'000;
 constexpr int64_t kInterruptLookNs = 100'000'000;
+// What these looks come to in a long sleep: idle workers are not to take a CPU's time.
+constexpr int64_t kInterruptLookNsMax = 800'000'000;
 // Replies nobody waits for are read in batches of this much time.
 constexpr int64_t kModerationNs = 50'000;
 constexpr uint64_t kWakeTag = 0;
@@ -387,7 +389,8 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
                           const ChannelPtr& keep_hot, const std::function<bool()>& interrupted) {
   bool look_first = keep_hot != nullptr;
   // A signal's handler may have run on another thread, or just before the sleep.
-  int64_t next_look_ns = NowNs() + kInterruptLookNs;
+  int64_t look_after_ns = kInterruptLookNs;
+  int64_t next_look_ns = NowNs() + look_after_ns;
   for (;;) {
     FlushDirty(lock);
     RunDeferred(lock);
@@ -425,7 +428,8 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
       lock.unlock();
       const bool stop = interrupted();
       lock.lock();
-      next_look_ns = NowNs() + kInterruptLookNs;
+      look_after_ns = std::min(2 * look_after_ns, kInterruptLookNsMax);
+      next_look_ns = NowNs() + look_after_ns;
       if (stop) return WaitResult::Interrupted;
     }
   }

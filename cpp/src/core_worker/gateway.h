@@ -109,7 +109,8 @@ class Gateway {
   void WakeForTimer();
 
   // lock held; let go of while waiting. `hot` is the channel to poll first (may
-  // be null). `interrupted` is asked after signals and every 100 ms (may be empty).
+  // be null). `interrupted` is asked after signals, and every 100 ms to
+  // 800 ms since one may have come to another thread (may be empty).
   WaitResult Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot,
                   const std::function<bool()>& interrupted);
   // The same without ever leading: for a thread that others work for.
