@@ -291,6 +291,14 @@ def is_connected() -> bool: ...
 def after_fork_in_child() -> None:
     """Forgets the parent's connection in a forked child."""
 
+def fork_alone() -> int:
+    """os.fork() in a process that has one thread and no hooks of the user's: the child runs none
+    (os.register_at_fork), so ``random`` goes on in it where its parent was.
+
+    Raises:
+        OSError: the system cannot.
+    """
+
 def die_with(parent: int, /) -> None:
     """Has this process killed when that one, its parent, ends; at once if it has.
 

@@ -14,6 +14,21 @@ from typing import Any
 from . import _core, _worker
 from ._worker_env import python_path, runtime_env_of
 
+_streams: list[_NamedStream] = []
+
+
+def prepare() -> None:
+    """Makes what is the same in every worker, in the process that they are forked from."""
+    for fd in (1, 2):
+        # As in a worker, where it is a pipe: a stream finds out once whether it can seek.
+        kept = os.dup(fd)
+        read, write = os.pipe()
+        os.dup2(write, fd)
+        _streams.append(_NamedStream(fd))
+        os.dup2(kept, fd)
+        for used in (kept, read, write):
+            os.close(used)
+
 
 def main(order: dict[str, Any]) -> int:
     """Works for one job until told to end; the exit code.
@@ -21,10 +36,8 @@ def main(order: dict[str, Any]) -> int:
     Args:
         order: the raylet's message to the zygote (docs/design/001-processes.md).
     """
-    sys.stdout = _NamedStream(1)
-    sys.stderr = _NamedStream(2)
+    sys.stdout, sys.stderr = _streams or [_NamedStream(1), _NamedStream(2)]
     _take_job_config(order["job"], python_path(order))
-    _reseed(order["seed"])
     _worker.connect_worker(
         raylet_socket=order["raylet_socket"],
         worker_id=bytes.fromhex(order["worker_id"]),
@@ -90,17 +103,6 @@ def _take_job_config(config: dict[str, Any], python_path: list[str]) -> None:
         from .logging_config import LoggingConfig
 
         LoggingConfig.from_dict(config["logging"])._apply()
-
-
-def _reseed(seed: int) -> None:
-    """Children of one zygote must not all draw the same numbers. (``random`` sees to itself.)
-
-    Args:
-        seed: 0 ≤ seed < 2^32; each child of a zygote has another.
-    """
-    random = sys.modules.get("numpy.random")
-    if random is not None:
-        random.seed(seed)
 
 
 class _NamedStream(io.TextIOWrapper):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import random
 import select
 import signal
 import sys
@@ -33,7 +34,7 @@ class Zygote:
         self._pid = os.getpid()
         self._job: tuple[str, dict[str, Any]] = ("{}", {})  # The last one, as text and read.
         # Children of one zygote must not draw the same numbers, those of two hardly ever.
-        self._next_seed = int.from_bytes(os.urandom(4), "little")
+        self._next_seed = int.from_bytes(os.urandom(8), "little")
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -64,12 +65,13 @@ class Zygote:
         try:
             # What is done here is not done in the child, on copied pages.
             order["job"] = self._job_of(order.get("job_config") or "{}")
-            order["seed"] = self._next_seed = (self._next_seed + 1) % 2**32
+            self._next_seed = (self._next_seed + 1) % 2**64
+            _reseed(self._next_seed)
         except ValueError as error:
             self._report_failure(worker_id, f"the job's configuration is no JSON: {error}", fds)
             return
         try:
-            pid = os.fork()
+            pid = _core.fork_alone()
         except OSError as error:
             message = f"fork failed: {error.strerror} (errno {error.errno}); is there a limit on "
             message += "processes (ulimit -u, pids.max) or memory?"
@@ -148,17 +150,30 @@ def work(order: dict[str, Any]) -> NoReturn:
             os._exit(code)
 
 
+def _reseed(seed: int) -> None:
+    """What the next child draws.
+
+    Args:
+        seed: 0 ≤ seed < 2^64; each child of a zygote has another.
+    """
+    random.seed(seed)
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed(seed % 2**32)
+
+
 def _warm_up() -> None:
     """Imports what workers need, so that they are born with it."""
     import importlib
 
     for name in ("_core", "_worker_main", "_serialization", "_worker", "api", "actor"):
         importlib.import_module(f"skyray.{name}")
-    for name in ("numpy", "numpy.random", "random", "asyncio"):
+    for name in ("numpy", "numpy.random", "asyncio"):
         try:
             importlib.import_module(name)
         except ImportError:
             pass  # numpy is the user's choice.
+    sys.modules["skyray._worker_main"].prepare()
 
 
 def main(arguments: list[str]) -> int:

@@ -140,8 +140,15 @@ def test_node_that_goes_away(cluster: Cluster) -> None:
     actor = Far.options(resources={"doomed": 1}).remote()
     assert skyray.get(actor.where.remote(), timeout=60) == node.node_id
     cluster.remove_node(node, allow_graceful=False)
-    with pytest.raises(ActorDiedError):
-        skyray.get(actor.where.remote(), timeout=60)
+
+    def has_died() -> bool:
+        try:
+            skyray.get(actor.where.remote(), timeout=60)
+        except ActorDiedError:
+            return True
+        return False
+
+    until(has_died, "its process has ended, a moment after the node's")
     cluster.wait_for_nodes()
     [dead] = [n for n in skyray.nodes() if n["NodeID"] == node.node_id]
     assert not dead["Alive"]

@@ -61,6 +61,29 @@ def test_no_two_draw_the_same_numbers() -> None:
         assert len(set(numbers)) == 4
 
 
+def test_what_an_actor_forks_runs_the_hooks_of_fork() -> None:
+    @skyray.remote
+    class Parent:
+        def child(self) -> tuple[bool, float, float]:
+            """Whether a hook ran in a child, and what it and its parent draw next."""
+            import random
+
+            hooked = []
+            os.register_at_fork(after_in_child=lambda: hooked.append(True))
+            read, write = os.pipe()
+            if os.fork() == 0:
+                os.write(write, f"{bool(hooked)} {random.random()}".encode())
+                os._exit(0)
+            os.wait()
+            ran, drawn = os.read(read, 100).decode().split()
+            return ran == "True" and not hooked, float(drawn), random.random()
+
+    parents = [Parent.remote() for _ in range(2)]
+    for ran, theirs, ours in skyray.get([parent.child.remote() for parent in parents], timeout=60):
+        assert ran
+        assert theirs != ours
+
+
 def test_four_counters() -> None:
     counters = [Counter.remote() for _ in range(4)]
     for counter in counters:

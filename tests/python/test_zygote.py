@@ -116,6 +116,19 @@ def test_orders_that_come_together_are_all_served(raylet: Raylet) -> None:
         all_of(fd)
 
 
+def test_no_child_hears_of_another_ones_end(raylet: Raylet) -> None:
+    """Each is forked while others end, which their parent is told by a signal."""
+    errors = []
+    for _ in range(20):
+        readers = [raylet.fork() for _ in range(5)]
+        errors += [all_of(err) for _, err in readers]
+        for out, _ in readers:
+            assert all_of(out) == ""
+    assert len({error.count("\n") for error in errors}) == 1, "all say the same and no more"
+    for error in errors:
+        assert "/nonexistent/raylet.sock" in error
+
+
 def test_order_without_descriptors_is_refused(raylet: Raylet) -> None:
     raylet.send({"op": "fork", "worker_id": "cd"}, [])
     answer = raylet.receive()

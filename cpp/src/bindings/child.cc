@@ -5,10 +5,42 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
 namespace skyray::bindings {
 namespace {
+
+// What os.fork() does for the child is to put right what other threads may have left
+// half done: new locks, a new list of threads, a quarter of all pages a worker ever
+// copies. Where there is no other thread the child is as sound as its parent, and goes
+// on as the parent does.
+PyObject* ForkAlone(PyObject*, PyObject*) {
+  if (PySys_Audit("os.fork", nullptr) < 0) return nullptr;
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  // What has come so far is for this process; the child is to find no trace of it.
+  const bool go_on = PyErr_CheckSignals() == 0;
+  pid_t pid = -1;
+  int error = 0;
+  if (go_on) {
+    PyOS_BeforeFork();
+    pid = fork();
+    error = errno;
+    PyOS_AfterFork_Parent();
+#if PY_VERSION_HEX >= 0x030B0000
+    // By which profilers and debuggers find the thread.
+    if (pid == 0) PyThreadState_Get()->native_thread_id = PyThread_get_thread_native_id();
+#endif
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (!go_on) return nullptr;
+  if (pid >= 0) return PyLong_FromLong(pid);
+  errno = error;
+  return PyErr_SetFromErrno(PyExc_OSError);
+}
 
 PyObject* DieWith(PyObject*, PyObject* pid) {
   const long parent = PyLong_AsLong(pid);
@@ -30,6 +62,8 @@ PyObject* TakeStdio(PyObject*, PyObject* args) {
 }
 
 PyMethodDef functions[] = {
+    {"fork_alone", ForkAlone, METH_NOARGS,
+     "fork_alone(): os.fork() of a process of one thread, without the hooks for the child."},
     {"die_with", DieWith, METH_O, "die_with(parent): has this process end with that one."},
     {"take_stdio", TakeStdio, METH_VARARGS,
      "take_stdio(stdout, stderr): moves them to 1 and 2; 0 reads nothing."},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a forked child of the zygote does first, without Python: every object that Python
-// code looks at costs a child the copy of a page, as its count of references changes.
+// How the zygote forks, and what its child does first, without Python: every object that
+// Python code looks at costs a child the copy of a page, as its count of references changes.
 //
 // Threading:  with the GIL held, in a process of one thread.
 // Ownership:  descriptors that are taken are closed.
@@ -11,7 +11,7 @@
 
 namespace skyray::bindings {
 
-// Adds die_with and take_stdio to the module.
+// Adds fork_alone, die_with and take_stdio to the module.
 bool AddChild(PyObject* module);
 
 }  // namespace skyray::bindings
