@@ -338,6 +338,9 @@ class CoreWorker : private GatewayHandler {
   // of those that have, and of those that are known to be lost (get() says so).
   std::vector<size_t> BringHere(std::span<Object* const> objects, std::span<const size_t> places,
                                 size_t wanted, int64_t deadline_ns);
+  // Those that no copy came of are asked for by their owners, or made again.
+  void LookElsewhere(std::span<Object* const> objects, std::span<const size_t> places,
+                     size_t wanted, int64_t deadline_ns, std::vector<size_t>& here);
   // An object of which the nodes have copies; brings it to this one if need be.
   Result<ReadableValue> ReadCopy(const ObjectId& id, std::span<const NodeId> nodes, uint64_t bytes,
                                  int64_t deadline_ns);

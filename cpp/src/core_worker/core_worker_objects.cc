@@ -169,6 +169,7 @@ std::vector<size_t> CoreWorker::BringHere(std::span<Object* const> objects,
     size_t place;
     uint64_t request = 0;
     std::vector<uint8_t> reply = {};
+    bool open = true;
   };
   std::vector<size_t> here;
   std::vector<size_t> failed;
@@ -198,21 +199,23 @@ std::vector<size_t> CoreWorker::BringHere(std::span<Object* const> objects,
             SendRaylet(nullptr, FetchOf(object.id, object.nodes, object.store_bytes), &pending);
       }
     }
-    const size_t missing = wanted - std::min(wanted, here.size());
-    waiter.remaining = static_cast<int64_t>(std::min(missing, pulls.size()));
-    const WaitResult result = WaitBlocking(lock, waiter, deadline_ns, raylet_.get());
+    // Each that cannot be had makes way for one that can: for as many as are missing then.
+    WaitResult result = WaitResult::Done;
+    for (size_t open = pulls.size();
+         result == WaitResult::Done && open > 0 && here.size() < wanted;) {
+      waiter.remaining = static_cast<int64_t>(std::min(wanted - here.size(), open));
+      result = WaitBlocking(lock, waiter, deadline_ns, raylet_.get());
+      for (Pull& pull : pulls) {
+        if (!pull.open || requests_.contains(pull.request)) continue;
+        pull.open = false;
+        --open;
+        const bool came = Fetched(pull.reply).ok();
+        (came ? here : failed).push_back(pull.place);
+        if (came) NoteLocalCopy(*objects[pull.place]);
+      }
+    }
     for (const Pull& pull : pulls) {
-      if (const auto open = requests_.find(pull.request); open != requests_.end()) {
-        open->second.kind = PendingRequest::Kind::Ignore;
-        continue;
-      }
-      Object& object = *objects[pull.place];
-      if (!Fetched(pull.reply).ok()) {
-        failed.push_back(pull.place);
-        continue;
-      }
-      here.push_back(pull.place);
-      NoteLocalCopy(object);
+      if (pull.open) requests_.at(pull.request).kind = PendingRequest::Kind::Ignore;
     }
     if (result == WaitResult::Interrupted) return here;
   }
@@ -223,15 +226,19 @@ std::vector<size_t> CoreWorker::BringHere(std::span<Object* const> objects,
     NoteLocalCopy(*objects[place]);
     here.push_back(place);
   }
-  // These are looked for elsewhere, or made again.
-  for (const size_t place : failed) {
-    if (here.size() >= wanted) break;
+  LookElsewhere(objects, failed, wanted, deadline_ns, here);
+  return here;
+}
+
+void CoreWorker::LookElsewhere(std::span<Object* const> objects, std::span<const size_t> places,
+                               size_t wanted, int64_t deadline_ns, std::vector<size_t>& here) {
+  for (const size_t place : places) {
+    if (here.size() >= wanted) return;
     const auto value = Read(objects[place], deadline_ns, /*may_wait=*/true);
     const ErrorCode error = value ? ErrorCode::Ok : value.error().code();
-    if (error == ErrorCode::Cancelled) break;
+    if (error == ErrorCode::Cancelled) return;
     if (error != ErrorCode::TimedOut) here.push_back(place);
   }
-  return here;
 }
 
 bool CoreWorker::OnReady(Object* object, std::function<void()> callback) {

@@ -347,6 +347,10 @@ class BadWorkerTest : public CoreWorkerPeersTest {
     EXPECT_TRUE(back->body_as_ReturnLease()->worker_failed());
     TellLeaseLost(lease, SIGKILL);
   }
+  void AnswerFetch(const FakeRaylet::Received& fetch, ErrorCode error) {
+    raylet.Send(fetch.from, fetch->request_id(), Body::FetchReply,
+                [&](Builder& builder) { return fbr::CreateFetchReply(builder, error).Union(); });
+  }
   static std::string ReplyFrame(const ReplyHeader& header, const std::string& rest) {
     std::string body;
     AppendStruct(body, header);
@@ -420,10 +424,6 @@ TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
   for (int i = 0; i < 3; ++i) {
     objects.push_back(worker->Restore(ObjectId::FromRandom(), {raylet.node, id}, far));
   }
-  const auto answer = [&](const FakeRaylet::Received& fetch, ErrorCode error) {
-    raylet.Send(fetch.from, fetch->request_id(), Body::FetchReply,
-                [&](Builder& builder) { return fbr::CreateFetchReply(builder, error).Union(); });
-  };
   std::vector<size_t> ready;
   std::thread waiting([&] { ready = worker->FirstReady(objects, 1, /*fetch=*/true, INT64_MAX); });
   std::vector<FakeRaylet::Received> fetches;
@@ -432,7 +432,7 @@ TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
     return ToId<ObjectId>(fetch->body_as_Fetch()->object_id()) == objects[1]->id;
   });
   ASSERT_NE(second, fetches.end());
-  answer(*second, ErrorCode::Ok);
+  AnswerFetch(*second, ErrorCode::Ok);
   waiting.join();
   EXPECT_EQ(ready, std::vector<size_t>{1});
   // What has come is known to be here. Who only looks does not ask for the others again.
@@ -440,15 +440,33 @@ TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
     EXPECT_EQ(worker->FirstReady(objects, 3, /*fetch=*/true, NowNs()), std::vector<size_t>{1});
   }
   for (const auto& fetch : fetches) {
-    if (&fetch != &*second) answer(fetch, ErrorCode::Ok);  // Nobody waits for these any more.
+    if (&fetch != &*second) AnswerFetch(fetch, ErrorCode::Ok);  // Nobody waits for these any more.
   }
   // Who waits asks for each of the others once more, which the raylet hears last.
   std::thread again([&] { ready = worker->FirstReady(objects, 3, /*fetch=*/true, INT64_MAX); });
   for (FakeRaylet::Received* fetch : {&fetches[0], &fetches[1]}) *fetch = raylet.Await(Body::Fetch);
   EXPECT_EQ(raylet.Count(Body::Fetch), 0u);
-  for (const size_t i : {0, 1}) answer(fetches[i], ErrorCode::Ok);
+  for (const size_t i : {0, 1}) AnswerFetch(fetches[i], ErrorCode::Ok);
   again.join();
   EXPECT_EQ(ready, (std::vector<size_t>{0, 1, 2}));
+  for (Object* object : objects) worker->Drop(object);
+}
+
+TEST_F(BadWorkerTest, OneThatCannotBeBroughtHereMakesWayForAnother) {
+  const StoredAt far{NodeId::FromRandom(), 1 << 20, 0};
+  std::vector<Object*> objects;
+  for (int i = 0; i < 2; ++i) {
+    objects.push_back(worker->Restore(ObjectId::FromRandom(), {raylet.node, id}, far));
+  }
+  std::vector<size_t> ready;
+  std::thread waiting([&] { ready = worker->FirstReady(objects, 1, /*fetch=*/true, INT64_MAX); });
+  const auto first = raylet.Await(Body::Fetch);
+  const auto second = raylet.Await(Body::Fetch);
+  AnswerFetch(first, ErrorCode::ObjectLost);
+  AnswerFetch(second, ErrorCode::Ok);
+  waiting.join();
+  const bool came = ToId<ObjectId>(second->body_as_Fetch()->object_id()) == objects[1]->id;
+  EXPECT_EQ(ready, std::vector<size_t>{came ? 1u : 0u});
   for (Object* object : objects) worker->Drop(object);
 }
 
