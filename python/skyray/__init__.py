@@ -65,6 +65,7 @@ __all__ = [
     "actor",
     "available_resources",
     "cancel",
+    "cloudpickle",
     "cluster_resources",
     "exceptions",
     "get",
@@ -85,7 +86,7 @@ __all__ = [
 
 
 if TYPE_CHECKING:
-    from . import util
+    from . import cloudpickle, util
     from .logging_config import LoggingConfig
 
 
@@ -93,8 +94,8 @@ def __getattr__(name: str) -> object:
     import importlib
 
     # On first use: most programs do without.
-    if name == "util":
-        return importlib.import_module(".util", __name__)
+    if name in ("cloudpickle", "util"):
+        return importlib.import_module(f".{name}", __name__)
     if name == "LoggingConfig":
         return importlib.import_module(".logging_config", __name__).LoggingConfig
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

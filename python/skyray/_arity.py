@@ -70,7 +70,7 @@ class _Binder:
     def __init__(self, parameters: tuple[tuple[str, int, bool], ...]) -> None:
         self._parameters = parameters
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> None:
         import inspect
 
         made = [

@@ -402,6 +402,9 @@ class ActorCore:
     def limit_pending(self, limit: int, /) -> None:
         """Sets max_pending_calls: a call beyond it raises
         ``Hooks.error(PendingCallsLimit)``. Negative: no limit."""
+    def let_overtake(self) -> None:
+        """This process's calls of the actor start as their arguments become ready, and no longer
+        in the order in which they are made."""
     def share(self) -> Any:
         """The handle is being pickled: an ObjectRef that is to go with it, for keep().
         None if handles do not decide on this actor's life."""
@@ -464,6 +467,9 @@ class TaskContext(TypedDict):
     concurrency_groups: list[tuple[str, int]]
 
 def context() -> TaskContext: ...
+def forget_actor() -> None:
+    """Lets go of the instance that this process is as an actor, at its end."""
+
 def current_task_name() -> str:
     """Cheap: what worker output is to be labelled with ("" before the first task)."""
 

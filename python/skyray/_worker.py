@@ -236,6 +236,8 @@ class Hooks:
         self.actor_class: type | None = None
         self.error: Callable[[int, str, str], BaseException] = error_for
         self.node_ip = ""
+        # As this process was started with it; a lease of GPUs replaces it meanwhile.
+        self.devices_given = os.environ.get(_CUDA_VISIBLE_DEVICES)
         self._load_code = _serialization.load_code
         self._dump_task_error = _serialization.dump_task_error
         self._log_to_driver = log_to_driver
@@ -279,7 +281,12 @@ class Hooks:
         return DynamicObjectRefGenerator(refs)
 
     def set_accelerators(self, gpu_ids: list[str]) -> None:
-        os.environ[_CUDA_VISIBLE_DEVICES] = ",".join(gpu_ids)
+        if gpu_ids:
+            os.environ[_CUDA_VISIBLE_DEVICES] = ",".join(gpu_ids)
+        elif self.devices_given is not None:
+            os.environ[_CUDA_VISIBLE_DEVICES] = self.devices_given
+        else:
+            os.environ.pop(_CUDA_VISIBLE_DEVICES, None)
 
     def on_log(self, name: str, pid: int, node_ip: str, is_stderr: bool, lines: list[str]) -> None:
         if not self._log_to_driver:

@@ -46,15 +46,32 @@ def main(order: dict[str, Any]) -> int:
         runtime_env=runtime_env_of(order),
     )
     set_handler(signal.SIGINT, _interrupt)
+    code = 0
     try:
-        _run()
+        try:
+            _run()
+        except SystemExit as request:
+            code = _exit_code(request)
+        _end_actor()
         # What the user's code registered; threads of theirs are not waited for.
         atexit._run_exitfuncs()
-    except SystemExit as request:
-        return _exit_code(request)
+        _core.forget_actor()
     finally:
         _core.disconnect()
-    return 0
+    return code
+
+
+def _end_actor() -> None:
+    """What the actor, if this process is one, has to do at its end; it was not killed."""
+    shut_down = getattr(_core.context()["actor"], "__ray_shutdown__", None)
+    if shut_down is None:
+        return
+    try:
+        shut_down()
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -8,6 +8,7 @@ goes on in :mod:`skyray._worker_main`.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -135,6 +136,8 @@ def work(order: dict[str, Any]) -> NoReturn:
     """What a child does once it has its descriptors and its environment."""
     code = 1
     try:
+        if not faulthandler.is_enabled():
+            faulthandler.enable(2)  # Started anew; the others have it from the zygote.
         from . import _worker_main
 
         code = _worker_main.main(order)
@@ -184,6 +187,7 @@ def main(arguments: list[str]) -> int:
         del sys.path[0]  # "-m" put it there; nothing of the user's belongs into a zygote.
     _core.die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable(2)  # For its children, too: where in Python a crash was.
     channel = Channel(int(arguments[1]), _KIND)
     os.set_inheritable(channel.socket.fileno(), False)
     _warm_up()

@@ -88,7 +88,8 @@ class ActorMethod:
     Attributes:
         remote: ``remote(*args, **kwargs)`` queues a call and returns an ObjectRef at
             once; a list of them if ``num_returns`` is above 1, None if it is 0.
-            One caller's calls run in the order in which it makes them.
+            One caller's calls run in the order in which it makes them; those of an actor that
+            runs several at once, or may take them out of order, as their arguments are ready.
     """
 
     __slots__ = ("_core", "_description", "_groups", "_name", "remote")
@@ -130,6 +131,9 @@ class ActorMethod:
         merged: _core.MethodOptions = {**own, **_core_options(given)}
         return ActorMethod(self._core, self._name, (parameters, merged), self._groups)
 
+    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
 
 class ActorHandle:
     """An actor, as its users see it: ``handle.method.remote(...)``.
@@ -145,6 +149,8 @@ class ActorHandle:
         pending_max = description.get("max_pending_calls", 0)
         if pending_max > 0:
             core.limit_pending(pending_max)
+        if description.get("unordered"):
+            core.let_overtake()
 
     def __getattr__(self, name: str) -> ActorMethod:
         # Only for names not found yet: the method stays in __dict__ from now on.
@@ -215,8 +221,8 @@ def own_handle() -> ActorHandle:
     cls = ensure_connected().hooks.actor_class
     if cls is None:
         raise RuntimeError("This method is only available in an actor.")
-    groups = [name for name, _ in _core.context()["concurrency_groups"]]
-    description = _describe(cls, groups)
+    limits = dict(_core.context()["concurrency_groups"])
+    description = {**_describe(cls, limits), "unordered": limits.get("", 1) > 1}
     return ActorHandle(_core.actor_from_id(_core.context()["actor_id"]), description)
 
 
@@ -302,6 +308,18 @@ class ActorClass:
             "actor class with skyray.remote()."
         )
 
+    def __getattr__(self, name: str) -> Any:
+        # What the class itself has: constants, static and class methods.
+        if not name.startswith("__") and "_cls" in self.__dict__:
+            try:
+                return getattr(self._cls, name)
+            except AttributeError:
+                pass
+        raise AttributeError(f"'ActorClass' object has no attribute '{name}'")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self._cls)})
+
     def __reduce__(self) -> Any:
         return ActorClass, (self._cls, self._options)
 
@@ -318,12 +336,16 @@ class ActorClass:
         validate_options(ACTOR, options, in_options=True)
         return ActorClass(self._cls, {**self._options, **options}, self._blueprint)
 
+    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> ActorHandle:
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Makes an actor. Returns at once; calls wait until it is there.
 
         Raises:
             ActorAlreadyExistsError: another one has its name.
             TypeError: an argument cannot be pickled.
+            ValueError: it is to run several calls at once, and in order.
         """
         options = self._options
         resources = resources_of(ACTOR, options)
@@ -354,6 +376,20 @@ class ActorClass:
         core, existing = _core.create_actor(core_options, args, kwargs)
         return ActorHandle(core, pickle.loads(existing) if existing is not None else description)
 
+    def _is_unordered(self) -> bool:
+        """Whether a call that waits for its arguments lets others pass."""
+        limits = dict(self._blueprint.concurrency(self._options.get("max_concurrency")))
+        at_once = self._blueprint.is_async or limits[""] > 1
+        wanted = self._options.get("allow_out_of_order_execution")
+        if wanted is not None and at_once and not wanted:
+            kind = "async" if self._blueprint.is_async else "multi-threaded"
+            raise ValueError(
+                f"{self.__name__} is an actor class with {kind} calls, which cannot be run in "
+                "order: leave allow_out_of_order_execution away, or set max_concurrency=1 and use "
+                "no 'async def'."
+            )
+        return at_once or bool(wanted)
+
     @functools.cached_property
     def _described(self) -> tuple[bytes, dict[str, Any]]:
         """What handles know: pickled, and as it is."""
@@ -367,6 +403,8 @@ class ActorClass:
             given["method_defaults"] = defaults
         if self._options.get("max_pending_calls") is not None:
             given["max_pending_calls"] = self._options["max_pending_calls"]
+        if self._is_unordered():
+            given["unordered"] = True
         if not given:
             return blueprint.pickled, blueprint.description
         description = {**blueprint.description, **given}

@@ -165,6 +165,7 @@ def init(
         validate_options(TASK, {name: amount}, in_options=False)
     validate_options(TASK, {"resources": resources}, in_options=False)
     _check_node(num_gpus, labels, object_store_memory)
+    _check_namespace(namespace)
     return _lifecycle.start(
         address=address,
         node_options={
@@ -421,15 +422,25 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
         namespace: that it was made in. None: this job's.
 
     Raises:
-        ValueError: there is no such actor, or it has ended.
-        TypeError: ``name`` is not a str.
+        ValueError: there is no such actor, or it has ended; or the namespace is "".
+        TypeError: ``name`` or ``namespace`` is not a str.
     """
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
     if not isinstance(name, str):
         raise TypeError(f"The name of an actor is a str, got {type(name)}")
+    _check_namespace(namespace)
     connection = ensure_connected()
-    return find_actor(name, namespace or connection.namespace)
+    return find_actor(name, connection.namespace if namespace is None else namespace)
+
+
+def _check_namespace(namespace: Any) -> None:
+    if namespace is None:
+        return
+    if not isinstance(namespace, str):
+        raise TypeError(f"namespace must be None or a string, got {type(namespace)}")
+    if not namespace:
+        raise ValueError('"" is not a valid namespace. Pass None to not specify one.')
 
 
 def nodes() -> list[dict[str, Any]]:
@@ -481,13 +492,15 @@ def _sum_over_nodes(which: str) -> dict[str, float]:
     return {name: amount for name, amount in sums.items() if amount}
 
 
-def get_gpu_ids() -> list[str]:
-    """The GPUs that this task or actor may use, as CUDA_VISIBLE_DEVICES names them.
+def get_gpu_ids() -> list[int] | list[str]:
+    """The GPUs that this task or actor may use: their numbers, or, where the node was started
+    with CUDA_VISIBLE_DEVICES, their names there.
 
     An empty list at a driver.
     """
-    ensure_connected()
-    return list(_core.context()["gpu_ids"])
+    named = ensure_connected().hooks.devices_given is not None
+    ids = _core.context()["gpu_ids"]
+    return list(ids) if named else [int(name) for name in ids]
 
 
 @overload
@@ -518,10 +531,11 @@ def _make_remote(function_or_class: Any, options: dict[str, Any]) -> Any:
     if isinstance(function_or_class, type):
         validate_options(ACTOR, options, in_options=False)
         return ActorClass(function_or_class, options)
-    if not callable(function_or_class):
+    made_before = isinstance(function_or_class, (ActorClass, RemoteFunction))
+    if made_before or not callable(function_or_class):
         raise TypeError(
             "The @skyray.remote decorator must be applied to either a function or a class, "
-            f"not to {function_or_class!r}."
+            f"{'once, ' if made_before else ''}not to {function_or_class!r}."
         )
     validate_options(TASK, options, in_options=False)
     return RemoteFunction(function_or_class, options)

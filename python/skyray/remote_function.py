@@ -79,6 +79,9 @@ class RemoteFunction(Generic[R]):
         validate_options(TASK, options, in_options=True)
         return RemoteFunction(self._function, {**self._options, **options}, self._code)
 
+    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def __reduce__(self) -> Any:
         return RemoteFunction, (self._function, self._options)
 

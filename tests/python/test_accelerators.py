@@ -19,17 +19,17 @@ def _gpus() -> Iterator[None]:
 
 
 @skyray.remote
-def visible() -> tuple[list[str], str | None]:
+def visible() -> tuple[list[int] | list[str], str | None]:
     return skyray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def test_task_sees_what_it_was_granted() -> None:
     ids, variable = skyray.get(visible.options(num_gpus=1).remote())
-    assert ids in (["0"], ["1"])
-    assert variable == ids[0]
+    assert ids in ([0], [1])
+    assert variable == str(ids[0])
     ids, variable = skyray.get(visible.options(num_gpus=2).remote())
-    assert sorted(ids) == ["0", "1"]
-    assert variable == ",".join(ids)
+    assert sorted(ids) == [0, 1]
+    assert variable == ",".join(map(str, ids))
 
 
 def test_a_kind_of_accelerator_is_a_place_to_run() -> None:
@@ -54,31 +54,38 @@ def test_a_kind_of_accelerator_is_a_place_to_run() -> None:
     skyray.get(ref)
 
 
-def test_task_without_a_gpu_sees_none() -> None:
-    assert skyray.get(visible.remote()) == ([], "")
+def test_task_without_a_gpu_is_told_nothing_of_them() -> None:
+    assert skyray.get(visible.remote()) == ([], None)
+
+    @skyray.remote(num_gpus=1, max_calls=0)
+    def keeps_its_process() -> tuple[int, str]:
+        return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+    assert skyray.get(keeps_its_process.remote())[1] in ("0", "1")
+    assert skyray.get(visible.remote()) == ([], None), "what it was granted is over"
     assert skyray.get_gpu_ids() == []
 
 
 def test_actors_share_nothing() -> None:
     @skyray.remote(num_gpus=1)
     class Holder:
-        def ids(self) -> list[str]:
+        def ids(self) -> list[int] | list[str]:
             return skyray.get_gpu_ids()
 
     holders = [Holder.remote() for _ in range(2)]
     granted = skyray.get([holder.ids.remote() for holder in holders])
-    assert sorted(granted) == [["0"], ["1"]]
+    assert sorted(granted) == [[0], [1]]
 
 
 def test_part_of_a_gpu_is_shared() -> None:
     @skyray.remote(num_gpus=0.5)
     class Half:
-        def ids(self) -> list[str]:
+        def ids(self) -> list[int] | list[str]:
             return skyray.get_gpu_ids()
 
     halves = [Half.remote() for _ in range(4)]
     granted = sorted(skyray.get([half.ids.remote() for half in halves]))
-    assert granted == [["0"], ["0"], ["1"], ["1"]]
+    assert granted == [[0], [0], [1], [1]]
 
 
 def test_more_than_one_must_be_whole() -> None:

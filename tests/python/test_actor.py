@@ -84,6 +84,39 @@ def test_what_an_actor_forks_runs_the_hooks_of_fork() -> None:
         assert theirs != ours
 
 
+def test_what_the_class_itself_has_is_found_on_the_actor_class() -> None:
+    @skyray.remote
+    class Shelf:
+        SIZE = 3
+
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        @staticmethod
+        def double(number: int) -> int:
+            return 2 * number
+
+        @classmethod
+        def of(cls, size: int) -> Any:
+            return cls(size)
+
+        def sizes(self) -> tuple[int, int]:
+            return Shelf.SIZE, Shelf.double(self.size)
+
+    assert (Shelf.SIZE, Shelf.double(4), Shelf.of(5).size) == (3, 8, 5)
+    assert skyray.get(Shelf.remote(6).sizes.remote()) == (3, 12)
+    assert {"SIZE", "double", "remote"} <= set(dir(Shelf))
+    with pytest.raises(AttributeError, match="'ActorClass' object has no attribute 'COLOUR'"):
+        _ = Shelf.COLOUR
+
+
+def test_submitting_by_remote_with_an_underscore() -> None:
+    actor = Counter._remote(args=[2], kwargs=None, max_restarts=1)
+    assert skyray.get(actor.read._remote()) == 2
+    first, second = actor.pair._remote(args=(), num_returns=2)
+    assert skyray.get([first, second]) == [2, 3]
+
+
 def test_four_counters() -> None:
     counters = [Counter.remote() for _ in range(4)]
     for counter in counters:

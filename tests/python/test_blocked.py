@@ -62,7 +62,7 @@ def test_waits_do_not_add_up_to_more_workers_than_wait() -> None:
 
 def test_a_blocked_task_keeps_its_gpu_and_lends_its_cpu() -> None:
     @skyray.remote(num_gpus=1, resources={})
-    def holder() -> tuple[dict[str, float], list[str]]:
+    def holder() -> tuple[dict[str, float], list[int] | list[str]]:
         return skyray.get(free_now.remote()), skyray.get_gpu_ids()
 
     free, gpus = skyray.get(holder.remote())

@@ -385,3 +385,76 @@ def test_groups_of_the_wrong_type_are_refused() -> None:
         skyray.remote(concurrency_groups={"io": "2"})(type("A", (), {}))
     with pytest.raises(ValueError, match="Setting 'concurrency_groups' is not supported"):
         Groups.options(concurrency_groups={"io": 1})
+
+
+@skyray.remote
+def after(gate: Any) -> str:
+    """Ends when the gate is opened."""
+    skyray.get(gate.passed.remote())
+    return "opened"
+
+
+@skyray.remote(num_cpus=0)
+class Gate:
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def passed(self) -> None:
+        await self.open.wait()
+
+    async def let_pass(self) -> None:
+        self.open.set()
+
+    async def take(self, value: Any) -> Any:
+        return value
+
+
+class Taker:
+    def take(self, value: Any) -> Any:
+        return value
+
+
+def test_calls_of_an_async_actor_do_not_wait_for_others_arguments() -> None:
+    gate = Gate.remote()
+    taken = gate.take.remote(gate.passed.remote())
+    gate.let_pass.remote()
+    assert skyray.get(taken, timeout=60) is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_concurrency": 2}, {"allow_out_of_order_execution": True}]
+)
+def test_calls_of_such_actors_pass_those_that_wait(options: dict[str, Any]) -> None:
+    gate = Gate.remote()
+    taker = skyray.remote(Taker).options(**options).remote()
+    waits = taker.take.remote(after.remote(gate))
+    assert skyray.get([taker.take.remote(i) for i in range(100)], timeout=60) == list(range(100))
+
+    @skyray.remote
+    def elsewhere(taker: Any) -> Any:
+        waits = taker.take.remote(after.remote(gate))
+        return skyray.get(taker.take.remote(1), timeout=60), [waits]
+
+    passed, [others] = skyray.get(elsewhere.remote(taker), timeout=60)
+    assert passed == 1
+    assert skyray.wait([waits, others], timeout=0)[0] == []
+    gate.let_pass.remote()
+    assert skyray.get([waits, others], timeout=60) == ["opened", "opened"]
+
+
+def test_calls_of_any_other_actor_keep_their_order() -> None:
+    gate = Gate.remote()
+    taker = skyray.remote(Taker).remote()
+    waits = taker.take.remote(after.remote(gate))
+    behind = taker.take.remote(1)
+    assert skyray.wait([waits, behind], timeout=0.3)[0] == []
+    gate.let_pass.remote()
+    assert skyray.get([waits, behind], timeout=60) == ["opened", 1]
+
+
+def test_what_runs_several_calls_at_once_cannot_keep_their_order() -> None:
+    with pytest.raises(ValueError, match="Gate is an actor class with async calls"):
+        Gate.options(allow_out_of_order_execution=False).remote()
+    threaded = skyray.remote(Taker).options(max_concurrency=2, allow_out_of_order_execution=False)
+    with pytest.raises(ValueError, match="multi-threaded"):
+        threaded.remote()

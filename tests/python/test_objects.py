@@ -26,6 +26,23 @@ def wait_for(path: str, value: Any = None) -> Any:
     return value
 
 
+@skyray.remote(num_cpus=0)
+class Gate:
+    async def passed(self) -> None:
+        """Never."""
+        await asyncio.Event().wait()
+
+
+@skyray.remote
+def fail() -> None:
+    raise ZeroDivisionError("at once")
+
+
+@skyray.remote(max_retries=0)
+def crash() -> None:
+    os._exit(3)
+
+
 def never(name: str) -> str:
     return os.path.join(os.environ["SKYRAY_TMPDIR"], name)
 
@@ -202,6 +219,27 @@ def test_reference_made_by_a_task_outlives_it() -> None:
     [large, small] = skyray.get(make.remote())
     assert skyray.get(use.remote([large, small])) == (4_999_950_000, "small")
     assert skyray.get(small) == "small"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_get_of_several_raises_the_first_error_without_waiting_for_the_rest(place: int) -> None:
+    gate = Gate.remote()
+    refs = [gate.passed.remote() for _ in range(2)]
+    refs.insert(place, fail.remote())
+    with pytest.raises(ZeroDivisionError):
+        skyray.get(refs, timeout=60)
+    # It has failed by now: even who has no time to wait is told.
+    with pytest.raises(ZeroDivisionError):
+        skyray.get(refs, timeout=0)
+    skyray.kill(gate)
+    with pytest.raises(skyray.exceptions.ActorDiedError):
+        skyray.get([r for i, r in enumerate(refs) if i != place], timeout=60)
+
+
+def test_get_of_several_raises_what_its_worker_died_of() -> None:
+    gate = Gate.remote()
+    with pytest.raises(skyray.exceptions.WorkerCrashedError):
+        skyray.get([gate.passed.remote(), crash.remote()], timeout=60)
 
 
 def test_timeouts_of_get() -> None:

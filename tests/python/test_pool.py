@@ -245,8 +245,16 @@ def test_an_initializer_that_fails() -> None:
     def fail() -> None:
         raise RuntimeError("not today")
 
-    with Pool(1, fail) as pool, pytest.raises(skyray.exceptions.ActorDiedError, match="not today"):
-        pool.map(square, [1])
+    with pytest.raises(skyray.exceptions.ActorDiedError, match="not today"):
+        Pool(1, fail)
+
+
+def test_initializers_have_run_when_there_is_a_pool(tmp_path: Path) -> None:
+    def note() -> None:
+        (tmp_path / str(os.getpid())).touch()
+
+    with Pool(3, note):
+        assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_processes_are_replaced_after_so_many_chunks() -> None:

@@ -211,6 +211,14 @@ PyObject* ActorCoreLimitPending(PyObject* self, PyObject* limit) {
   Py_RETURN_NONE;
 }
 
+PyObject* ActorCoreLetOvertake(PyObject* self, PyObject*) {
+  auto* core = reinterpret_cast<ActorCore*>(self);
+  CoreWorker* worker = WorkerOf(core);
+  if (worker == nullptr) return nullptr;
+  worker->SetUnordered(core->actor);
+  Py_RETURN_NONE;
+}
+
 PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
   auto* core = reinterpret_cast<ActorCore*>(self);
   const char* name;
@@ -390,6 +398,8 @@ PyMethodDef actor_core_methods[] = {
     {"share", ActorCoreShare, METH_NOARGS, "An ObjectRef to go with the pickled handle, or None."},
     {"keep", ActorCoreKeep, METH_O, "What share() gave came with this handle."},
     {"limit_pending", ActorCoreLimitPending, METH_O, "Sets max_pending_calls."},
+    {"let_overtake", ActorCoreLetOvertake, METH_NOARGS,
+     "A call that waits for its arguments holds up no other from now on."},
     {"method", ActorCoreMethod, METH_VARARGS, "method(name, options, arity): to be called."},
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef method_call_methods[] = {

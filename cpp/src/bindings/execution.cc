@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <unordered_map>
+#include <utility>
 
 #include "bindings/arguments.h"
 #include "bindings/object_ref.h"
@@ -32,7 +33,6 @@ struct Execution {
   uint32_t restarts = 0;
   core_worker::Concurrency concurrency;
   std::vector<std::string> gpu_ids;
-  bool accelerators_set = false;
   std::shared_ptr<const core_worker::BoundLease> lease;
   // Of the last task, or of the actor's creation: for what is printed, and for threads
   // that the user's code has started.
@@ -90,7 +90,7 @@ PyObject* LoadFunction(CoreWorker& worker, const FunctionId& id) {
 
 bool SetAccelerators(const std::vector<std::string>& gpu_ids) {
   Execution& execution = TheExecution();
-  if (execution.accelerators_set && execution.gpu_ids == gpu_ids) return true;
+  if (execution.gpu_ids == gpu_ids) return true;
   const PyRef list(PyList_New(0));
   if (!list) return false;
   for (const std::string& id : gpu_ids) {
@@ -100,7 +100,6 @@ bool SetAccelerators(const std::vector<std::string>& gpu_ids) {
   const PyRef done(PyObject_CallOneArg(TheSession().hooks.set_accelerators, list.get()));
   if (!done) return false;
   execution.gpu_ids = gpu_ids;
-  execution.accelerators_set = true;
   return true;
 }
 
@@ -459,6 +458,13 @@ PyObject* ExitActor(PyObject*, PyObject*) {
     return nullptr;
   }
   running->exiting = true;
+  Py_RETURN_NONE;
+}
+
+PyObject* ForgetActor(PyObject*, PyObject*) {
+  Execution& execution = TheExecution();
+  for (auto& [name, method] : std::exchange(execution.methods, {})) Py_DECREF(method);
+  Py_CLEAR(execution.actor);
   Py_RETURN_NONE;
 }
 

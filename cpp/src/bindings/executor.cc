@@ -285,6 +285,7 @@ PyMethodDef functions[] = {
     {"is_cancelled", IsCancelled, METH_NOARGS, "What runs here has been cancelled."},
     {"exit_actor", ExitActor, METH_NOARGS, "Ends the actor after the present call."},
     {"context", Context, METH_NOARGS, "What runs here: ids, name, resources."},
+    {"forget_actor", ForgetActor, METH_NOARGS, "Lets go of the actor's instance."},
     {"current_task_name", CurrentTaskName, METH_NOARGS, "The label for what is printed now."},
     {nullptr, nullptr, 0, nullptr}};
 

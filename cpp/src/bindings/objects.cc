@@ -115,12 +115,17 @@ PyObject* Get(PyObject*, PyObject* const* args, Py_ssize_t count) {
   std::vector<Object*> objects;
   if (!sequence || !ObjectsOf(sequence.get(), objects)) return nullptr;
   WaitResult result;
+  Object* failed = nullptr;
   {
     const ReleaseGil released;
-    result = worker->WaitReady(objects, objects.size(), deadline_ns);
+    result = worker->WaitReady(objects, objects.size(), deadline_ns, &failed);
+  }
+  if (failed != nullptr) {
+    // At once, whatever becomes of the others.
+    const PyRef value(ReadOne(*worker, failed, deadline_ns));
+    if (!value) return nullptr;
   }
   if (result != WaitResult::Done) {
-    // An error among those that are there is worth more than the timeout.
     size_t ready = 0;
     for (Object* object : objects) ready += worker->IsReady(object);
     return RaiseWait(result, ready, objects.size());

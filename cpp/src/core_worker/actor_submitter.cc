@@ -48,9 +48,10 @@ Task* ActorSubmitter::NextSendable(Actor* actor) {
   if (actor->queue.empty()) return nullptr;
   auto next = actor->queue.begin();
   if ((*next)->unresolved > 0) {
-    if (actor->reruns == 0) return nullptr;
-    next = std::find_if(actor->queue.begin(), actor->queue.end(),
-                        [](const Task* task) { return task->rerun && task->unresolved == 0; });
+    if (actor->reruns == 0 && !actor->unordered) return nullptr;
+    next = std::find_if(actor->queue.begin(), actor->queue.end(), [actor](const Task* task) {
+      return (task->rerun || actor->unordered) && task->unresolved == 0;
+    });
     if (next == actor->queue.end()) return nullptr;
   }
   Task* task = *next;

@@ -72,8 +72,9 @@ struct Actor {
   // get it with a handle. `scope_held`: by the handles and calls of this process.
   Object* scope = nullptr;
   bool scope_held = false;
-  bool ending = false;  // Its last call has been submitted.
-  bool killed = false;  // From here: news of that are on their way, calls wait for them.
+  bool ending = false;     // Its last call has been submitted.
+  bool unordered = false;  // A call that waits for its arguments holds up no other.
+  bool killed = false;     // From here: news of that are on their way, calls wait for them.
   std::unordered_map<std::string, std::unique_ptr<Function>> methods;
   // Its creation: the task whose arguments it reads, and who waits for the answer.
   bool creating = false;  // Not answered.
@@ -84,7 +85,7 @@ struct Actor {
 
   // True if a call may go out now without overtaking another.
   bool CanSend(const Task& task) const {
-    return channel && state == ActorState::Alive && !killed && queue.empty() &&
+    return channel && state == ActorState::Alive && !killed && (queue.empty() || unordered) &&
            task.unresolved == 0;
   }
   // Something is to be done when its last call is completed.

@@ -39,6 +39,7 @@
 #include "common/status.h"
 #include "core_worker/actor_submitter.h"
 #include "core_worker/call_queue.h"
+#include "core_worker/core_worker_types.h"
 #include "core_worker/gateway.h"
 #include "core_worker/gateway_store.h"
 #include "core_worker/handed_back.h"
@@ -52,122 +53,6 @@
 #include "fbs/worker_generated.h"
 
 namespace skyray::core_worker {
-
-// What a worker printed.
-struct OutputLines {
-  std::string name;
-  int pid = 0;
-  std::string node_ip;
-  bool is_stderr = false;
-  std::vector<std::string> lines;
-};
-
-struct CoreWorkerOptions {
-  std::string raylet_socket;
-  bool is_driver = true;
-  WorkerId worker_id;
-  std::string job_config;
-  std::string ray_namespace;
-  std::string entrypoint;
-  // From the leading thread, without the mutex.
-  std::function<void(const OutputLines&)> on_log;
-  std::function<void(const std::string& text, bool is_error)> on_notice;
-  // A wait that takes longer is explained, by on_notice.
-  int64_t explain_after_ns = 10'000'000'000;
-  // True if the waiting thread is to give up (a signal's handler raised).
-  std::function<bool()> interrupted;
-  // How much is kept of tasks, so that lost objects can be made again.
-  uint64_t lineage_bytes_max = kLineageBytesMax;
-  // How often a task is made again whose worker was ended as memory ran short; -1: for
-  // ever. One that has no retries at all is never made again.
-  int32_t oom_retries_max = -1;
-};
-
-struct SessionInfo {
-  NodeId node_id;
-  JobId job_id;
-  WorkerId worker_id;
-  std::string node_ip;
-  std::string session_dir;
-  std::string socket_dir;
-  std::string gcs_address;
-  bool is_head = false;
-};
-
-// Options of a function that its executors have to know.
-struct FunctionOptions {
-  std::string retry_exceptions;  // As in DefineFunction.
-  uint32_t max_calls = 0;
-  uint64_t items_untaken_max = 0;  // A generator's; 0: it never pauses.
-};
-
-// What becomes of the values that a generator function yields.
-enum class GeneratorKind : uint8_t {
-  None,       // It is none: what it returns is the value.
-  Streaming,  // Each is an object, there as soon as it is yielded.
-  Listed,     // Each is an object; the value is the list of them.
-};
-
-// A remote function with its options, resolved once.
-struct TaskTemplate {
-  Function* function = nullptr;
-  LeaseClass* lease_class = nullptr;
-  uint16_t returns = 1;
-  int32_t max_retries = 3;
-  GeneratorKind generator = GeneratorKind::None;
-};
-
-// The arguments of a call. `refs[i].object` and `pinned` carry one hold each,
-// which Submit takes over.
-struct CallArguments {
-  std::string payload;
-  uint16_t flags = 0;  // CallHeader's.
-  std::vector<RefArgument> refs;
-  std::vector<Object*> pinned;
-};
-
-struct ActorOptions {
-  FunctionId class_id;
-  std::string class_name;
-  std::string name;
-  std::string ray_namespace;
-  bool detached = false;
-  bool get_if_exists = false;
-  int max_restarts = 0;
-  Concurrency concurrency;
-  ResourceSet placement_resources;
-  ResourceSet resources;
-  Strategy strategy;
-  std::string handle;
-  std::string runtime_env;  // JSON, opaque here; empty: the job's.
-};
-
-// A value to read, kept alive.
-struct ReadableValue {
-  ValuePtr value;
-  std::shared_ptr<StorePin> pin;
-  std::span<const uint8_t> bytes;
-};
-
-// One value that a task returns.
-struct TaskReturn {
-  PayloadParts parts;
-  std::vector<Object*> contained;  // One hold each, taken over.
-};
-
-// Why AwaitWork came back; any of them together.
-struct Work {
-  bool calls = false;        // TakeCall has something.
-  bool descriptors = false;  // The watched descriptor can be read.
-  bool room = false;         // A generator that was paused may go on (HasRoom).
-  bool exit = false;         // The process is to end.
-  bool interrupted = false;  // A signal's handler raised.
-  bool cancelled = false;    // Calls on the loop have been cancelled (IsCancelled).
-};
-
-struct Statistics {
-  size_t objects, objects_borrowed, tasks_pending, leases, actors;
-};
 
 class CoreWorker : private GatewayHandler {
  public:
@@ -200,8 +85,10 @@ class CoreWorker : private GatewayHandler {
                                  int64_t deadline_ns);
   // Once, without the mutex, when it becomes ready; false (not kept) if it is.
   bool OnReady(Object* object, std::function<void()> callback);
-  // Waits until `wanted` of them are ready. deadline_ns is of NowNs().
-  WaitResult WaitReady(std::span<Object* const> objects, size_t wanted, int64_t deadline_ns);
+  // Waits until `wanted` of them are ready, or, given `failed`, one is an error: the first
+  // such one is put there. deadline_ns is of NowNs().
+  WaitResult WaitReady(std::span<Object* const> objects, size_t wanted, int64_t deadline_ns,
+                       Object** failed = nullptr);
   // REQUIRES: ready. Brings it to this node if need be. With may_wait false only
   // what is in this process is read, and NotFound says that the rest has to wait.
   // Errors: ObjectLost, TimedOut, Cancelled (interrupted).
@@ -240,6 +127,7 @@ class CoreWorker : private GatewayHandler {
                          const MethodOptions& options = {});
   // Calls of this process to it that are not completed.
   size_t PendingCalls(Actor* actor);
+  void SetUnordered(Actor* actor);
   // One return without the vector: null if returns == 0. More: in `more`.
   // A generator's: as SubmitTask.
   Object* SubmitActorCall(Actor* actor, Function* method, uint16_t returns, CallArguments arguments,

@@ -221,6 +221,11 @@ size_t CoreWorker::PendingCalls(Actor* actor) {
   return actor->pending_calls;
 }
 
+void CoreWorker::SetUnordered(Actor* actor) {
+  const Lock lock(gateway_.mutex());
+  actor->unordered = true;
+}
+
 Task* CoreWorker::NewActorTask(Actor* actor, Function* method, uint16_t returns,
                                CallArguments& arguments) {
   Task* task = NewTask(method, returns, arguments);

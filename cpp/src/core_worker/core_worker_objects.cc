@@ -261,15 +261,20 @@ void CoreWorker::AskOwner(Object* object, uint32_t lost_attempt) {
 }
 
 WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted,
-                                 int64_t deadline_ns) {
+                                 int64_t deadline_ns, Object** failed) {
   if (wanted == 0) return WaitResult::Done;
   Lock lock(gateway_.mutex());
   size_t ready = 0;
-  for (const Object* object : objects) {
+  for (Object* object : objects) {
     ready += object->state != ObjectState::Pending;
     if (ready == wanted) return WaitResult::Done;
+    if (failed != nullptr && object->IsFailed()) {
+      *failed = object;
+      return WaitResult::Done;
+    }
   }
   GatewayWaiter waiter;
+  waiter.until_error = failed != nullptr;
   waiter.remaining = static_cast<int64_t>(wanted - ready);
   for (Object* object : objects) {
     if (object->state != ObjectState::Pending) continue;
@@ -283,8 +288,10 @@ WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted
     result = TellWhyWaiting(lock, objects) ? WaitBlocking(lock, waiter, deadline_ns, last_called_)
                                            : WaitResult::Interrupted;
   }
-  if (result != WaitResult::Done || wanted < objects.size()) {
-    for (Object* object : objects) std::erase(object->waiters, &waiter);
+  if (result == WaitResult::Done && wanted == objects.size() && !waiter.cut_short) return result;
+  for (Object* object : objects) {
+    std::erase(object->waiters, &waiter);
+    if (waiter.cut_short && *failed == nullptr && object->IsFailed()) *failed = object;
   }
   return result;
 }

@@ -175,9 +175,15 @@ void ObjectTable::Forget(Object* object) {
   if (object->owner == nullptr) ++object->attempt;
 }
 
+bool Object::IsFailed() const { return state == ObjectState::InProcess && IsError(value->span()); }
+
 void ObjectTable::MadeReady(Object* object, ReadyEffects& ready) {
   for (Waiter* waiter : object->waiters) {
     --waiter->remaining;
+    if (waiter->until_error && object->IsFailed()) {
+      waiter->remaining = 0;
+      waiter->cut_short = true;
+    }
     ready.waiters.push_back(waiter);
   }
   object->waiters.clear();

@@ -37,6 +37,8 @@ struct Task;
 // A thread that waits for some objects. The gateway derives from it.
 struct Waiter {
   int64_t remaining = 0;
+  bool until_error = false;  // Not for the others once one is an error,
+  bool cut_short = false;    // which was so.
   bool done() const { return remaining <= 0; }
 };
 
@@ -87,6 +89,8 @@ struct Object {
     return *extras;
   }
   bool IsAt(const NodeId& node) const;
+  // Its value is an error. (One that is in the store is not known to be.)
+  bool IsFailed() const;
   // Owned, and its value was let go of: only its maker can bring it back.
   bool released() const {
     return owner == nullptr && state == ObjectState::Pending && !task_pending;

@@ -129,6 +129,9 @@ class Pool:
         self._processes = [self._new_process() for _ in range(count)]
         # The last answers of the processes that are to end.
         self._ending: list[ObjectRef[Any]] = []
+        if initializer is not None:
+            # What it raises is raised here, and what it does is done when this returns.
+            api.get([process.actor.__ray_ready__.remote() for process in self._processes])
 
     def apply(
         self,

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an actor's class has for the end of its process, and when it is run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import ended, until
+
+import skyray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    with skyray.init(num_cpus=4):
+        yield
+
+
+class Noting:
+    """Writes what happens to it at its end into a file, a line each."""
+
+    def __init__(self, path: str) -> None:
+        import atexit
+
+        self.path = path
+        atexit.register(self.note, path, "atexit")
+
+    @staticmethod
+    def note(path: str, what: str) -> None:
+        with open(path, "a") as file:
+            file.write(f"{what}\n")
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def leave(self) -> None:
+        skyray.actor.exit_actor()
+
+    def exit(self, code: int) -> None:
+        sys.exit(code)
+
+    def __ray_shutdown__(self) -> None:
+        assert skyray.get(skyray.put(1)) == 1, "it is still part of the cluster"
+        self.note(self.path, "shutdown")
+
+    def __del__(self) -> None:
+        Noting.note(self.path, "del")
+
+
+class AsyncNoting(Noting):
+    async def nothing(self) -> None:
+        """Makes it run on an event loop."""
+
+
+ENDINGS: dict[str, Any] = {
+    "dropped": lambda actor: None,
+    "terminated": lambda actor: actor.__ray_terminate__.remote(),
+    "left": lambda actor: actor.leave.remote(),
+    "exited with 0": lambda actor: actor.exit.remote(0),
+    "exited with 1": lambda actor: actor.exit.remote(1),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_actor_that_ends_is_told(tmp_path: Path, ending: str, is_async: bool) -> None:
+    notes = tmp_path / "notes"
+    actor = skyray.remote(AsyncNoting if is_async else Noting).remote(str(notes))
+    pid = skyray.get(actor.pid.remote(), timeout=60)
+    last = ENDINGS[ending](actor)
+    del actor
+    until(lambda: ended(pid), "its process ends")
+    assert notes.read_text().split() == ["shutdown", "atexit", "del"]
+    del last
+
+
+def test_a_killed_actor_is_told_nothing(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    actor = skyray.remote(Noting).remote(str(notes))
+    pid = skyray.get(actor.pid.remote(), timeout=60)
+    skyray.kill(actor)
+    until(lambda: ended(pid), "its process ends")
+    assert not notes.exists()
+
+
+def test_one_that_fails_at_its_end_ends_all_the_same(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Failing:
+        def pid(self) -> int:
+            import atexit
+
+            atexit.register((tmp_path / "atexit").touch)
+            return os.getpid()
+
+        def __ray_shutdown__(self) -> None:
+            raise ValueError("cannot let go")
+
+    actor = skyray.remote(Failing).remote()
+    pid = skyray.get(actor.pid.remote(), timeout=60)
+    del actor
+    until(lambda: ended(pid), "its process ends")
+    assert (tmp_path / "atexit").exists()
+    seen = ""
+
+    def said() -> bool:
+        nonlocal seen
+        seen += capfd.readouterr().err
+        return "ValueError: cannot let go" in seen
+
+    until(said, "the error is printed")
+
+
+def test_a_crash_says_where_in_python_it_was() -> None:
+    @skyray.remote(max_retries=0)
+    def crash() -> None:
+        import ctypes
+
+        ctypes.string_at(0)
+
+    with pytest.raises(skyray.exceptions.WorkerCrashedError, match=r"(?s)SIGSEGV.*in crash"):
+        skyray.get(crash.remote(), timeout=60)
