@@ -171,6 +171,35 @@ def test_second_driver_joins_by_address() -> None:
             skyray.init("auto")
 
 
+_MAKER = """
+import skyray, sys
+
+@skyray.remote(num_cpus=0)
+class Made:
+    def hello(self):
+        return "made"
+
+@skyray.remote(num_cpus=0)
+class Maker:
+    def make(self):
+        self.made = Made.remote()
+        return skyray.get(self.made.hello.remote())
+
+skyray.init(sys.argv[1], namespace="shared")
+maker = Maker.options(name="maker", lifetime="detached").remote()
+skyray.get(maker.__ray_ready__.remote())
+"""
+
+
+def test_a_detached_actor_makes_actors_when_its_driver_has_ended() -> None:
+    with skyray.init(num_cpus=2, namespace="shared") as context:
+        run = [sys.executable, "-c", _MAKER, context["session_dir"]]
+        subprocess.run(run, check=True, timeout=60)
+        maker = skyray.get_actor("maker")
+        assert skyray.get(maker.make.remote(), timeout=60) == "made"
+        skyray.kill(maker)
+
+
 def test_nodes_and_resources() -> None:
     skyray.init(num_cpus=3, resources={"a": 1.5}, labels={"zone": "x"})
     [node] = skyray.nodes()

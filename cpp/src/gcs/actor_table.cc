@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gcs/actor_table.h"
 
+#include <algorithm>
+
 #include "common/logging.h"
 
 namespace skyray::gcs {
@@ -329,6 +331,13 @@ void ActorTable::Forget(const ActorId& id, Actor& actor) {
 const pb::ActorInfo* ActorTable::Find(const ActorId& actor) const {
   const auto it = actors_.find(actor);
   return it == actors_.end() ? nullptr : &it->second.info;
+}
+
+bool ActorTable::IsActor(const std::string& worker_id) const {
+  return std::any_of(actors_.begin(), actors_.end(), [&](const auto& entry) {
+    const pb::ActorInfo& info = entry.second.info;
+    return info.state() == pb::ALIVE && info.address().worker_id() == worker_id;
+  });
 }
 
 const pb::ActorInfo* ActorTable::FindNamed(const std::string& ns, const std::string& name) const {

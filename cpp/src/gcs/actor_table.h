@@ -83,6 +83,8 @@ class ActorTable {
   void JobFinished(const JobId& job, ActorEffects& effects);
 
   const pb::ActorInfo* Find(const ActorId& actor) const;
+  // Whether an actor lives in that process.
+  bool IsActor(const std::string& worker_id) const;
   const pb::ActorInfo* FindNamed(const std::string& ns, const std::string& name) const;
   // Null once the actor is dead.
   const pb::ActorSpec* Spec(const ActorId& actor) const;

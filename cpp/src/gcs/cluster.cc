@@ -320,7 +320,9 @@ pb::CreateActorReply Cluster::CreateActor(const pb::CreateActorRequest& request)
   const auto job = JobId::FromBinary(request.spec().job_id());
   const auto asked = ActorId::FromBinary(request.spec().actor_id());
   const bool again = asked && actors_.Find(*asked) != nullptr;
-  if (job && !again && !jobs_.IsRunning(*job)) {
+  // A detached actor goes on when its driver has ended, and may need others.
+  if (job && !again && !jobs_.IsRunning(*job) &&
+      !actors_.IsActor(request.spec().owner().worker_id())) {
     *reply.mutable_status() = rpc::StatusToMessage(
         Status(ErrorCode::InvalidArgument,
                "job " + job->Hex() + " of actor " + request.spec().class_name() +

@@ -223,6 +223,23 @@ TEST_F(ClusterTest, TheEndOfTheJobEndsAllButDetachedActors) {
   EXPECT_EQ(cluster.FinishJob(finish, now).status().code(), 0u);
 }
 
+TEST_F(ClusterTest, ADetachedActorMakesOthersAfterItsDriversEnd) {
+  pb::ActorSpec detached = Spec(a);
+  detached.set_detached(true);
+  CreateAlive(detached);
+  Event(n1, WorkerDied(driver, /*is_driver=*/true));
+  EXPECT_EQ(Create(Actor(b, job, worker, n1)).status().code(), 0u);
+  Orders();
+  Event(n1, Started(b, other_worker));
+  EXPECT_EQ(Info(b).state(), pb::ALIVE);
+  const WorkerId stranger = NumberedId<WorkerId>(77);
+  EXPECT_THAT(Create(Actor(NumberedId<ActorId>(3), job, stranger, n1)).status().message(),
+              HasSubstr("not running"));
+  // It owns what it made.
+  Event(n1, WorkerDied(worker, /*is_driver=*/false));
+  EXPECT_EQ(Info(b).state(), pb::DEAD);
+}
+
 TEST_F(ClusterTest, TheDeathOfItsNodeMovesItToAnother) {
   pb::ActorSpec spec = Spec(a, /*cpus=*/4);
   spec.set_detached(true);
