@@ -442,6 +442,14 @@ def test_calls_of_such_actors_pass_those_that_wait(options: dict[str, Any]) -> N
     assert skyray.get([waits, others], timeout=60) == ["opened", "opened"]
 
 
+def test_a_dropped_actor_ends_after_the_calls_that_wait_for_their_arguments() -> None:
+    gate = Gate.remote()
+    taken = skyray.remote(Taker).options(max_concurrency=2).remote().take.remote(after.remote(gate))
+    assert skyray.get(gate.take.remote(1), timeout=60) == 1
+    gate.let_pass.remote()
+    assert skyray.get(taken, timeout=60) == "opened"
+
+
 def test_calls_of_any_other_actor_keep_their_order() -> None:
     gate = Gate.remote()
     taker = skyray.remote(Taker).remote()

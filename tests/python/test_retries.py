@@ -164,3 +164,28 @@ def test_max_calls_cannot_be_changed_later() -> None:
         task.options(max_calls=1)
     with pytest.raises(ValueError, match="max_calls"):
         skyray.remote(max_calls=-1)(attempt)
+
+
+def test_a_call_of_a_dropped_actor_is_tried_again() -> None:
+    class Trying:
+        tried = 0
+
+        @skyray.method(retry_exceptions=True, max_task_retries=3)
+        def succeed(self) -> int:
+            self.tried += 1
+            if self.tried < 3:
+                raise Hiccup
+            return self.tried
+
+        @skyray.method(retry_exceptions=True, max_task_retries=3)
+        def items(self) -> Any:
+            self.tried += 1
+            yield self.tried
+            if self.tried < 3:
+                raise Hiccup
+
+    refs = [skyray.remote(Trying).remote().succeed.remote() for _ in range(10)]
+    assert skyray.get(refs, timeout=60) == [3] * 10
+    streams = [skyray.remote(Trying).remote().items.remote() for _ in range(5)]
+    for stream in streams:
+        assert len(list(stream)) == 1

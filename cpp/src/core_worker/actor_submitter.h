@@ -89,7 +89,9 @@ struct Actor {
            task.unresolved == 0;
   }
   // Something is to be done when its last call is completed.
-  bool EndsWithCalls() const { return scope_held || state == ActorState::Dead; }
+  bool EndsWithCalls() const {
+    return scope_held || state == ActorState::Dead || (ours && handles == 0 && !ending);
+  }
   // Nothing in this process refers to it, and no news of it will come.
   bool IsForgettable() const {
     return state == ActorState::Dead && handles == 0 && pending_calls == 0 && kept_calls == 0 &&

@@ -461,7 +461,7 @@ void CoreWorker::LetGoOfHandle(Actor* actor) {
 }
 
 void CoreWorker::LastCallEnded(Actor* actor) {
-  if (actor->scope_held) LetGoOfScope(actor);
+  if (actor->scope_held || actor->ours) LetGoOfScope(actor);
   ForgetIfUnused(actor);
 }
 
@@ -494,10 +494,11 @@ void CoreWorker::ScopeEnded(Actor* actor) {
 }
 
 void CoreWorker::EndActor(Actor* actor) {
+  // LastCallEnded comes back: a call may still wait for its arguments, or be tried again.
+  if (actor->pending_calls > 0) return;
   actor->ending = true;
   if (actor->state == ActorState::Dead || !raylet_lost_.empty()) return;
-  // After its queued calls, which come before it in order; and sent again over
-  // restarts: nobody is left who could end it later.
+  // Sent again over restarts: nobody is left who could end it later.
   MethodOptions for_ever;
   for_ever.max_retries = -1;
   CallArguments none;
