@@ -402,7 +402,7 @@ class ActorCore:
     def limit_pending(self, limit: int, /) -> None:
         """Sets max_pending_calls: a call beyond it raises
         ``Hooks.error(PendingCallsLimit)``. Negative: no limit."""
-    def let_overtake(self) -> None:
+    def set_unordered(self) -> None:
         """This process's calls of the actor start as their arguments become ready, and no longer
         in the order in which they are made."""
     def share(self) -> Any:

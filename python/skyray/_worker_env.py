@@ -8,6 +8,7 @@ asked for, the forked child starts the interpreter anew.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import re
@@ -95,4 +96,5 @@ def _go_on(fd: int) -> NoReturn:
         order = json.load(file)
     from . import _zygote
 
+    faulthandler.enable(2)  # Those that are not started anew have it from the zygote.
     _zygote.work(order)

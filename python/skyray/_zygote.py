@@ -66,11 +66,11 @@ class Zygote:
         try:
             # What is done here is not done in the child, on copied pages.
             order["job"] = self._job_of(order.get("job_config") or "{}")
-            self._next_seed = (self._next_seed + 1) % 2**64
-            _reseed(self._next_seed)
         except ValueError as error:
             self._report_failure(worker_id, f"the job's configuration is no JSON: {error}", fds)
             return
+        self._next_seed = (self._next_seed + 1) % 2**64
+        _reseed(self._next_seed)
         try:
             pid = _core.fork_alone()
         except OSError as error:
@@ -136,8 +136,6 @@ def work(order: dict[str, Any]) -> NoReturn:
     """What a child does once it has its descriptors and its environment."""
     code = 1
     try:
-        if not faulthandler.is_enabled():
-            faulthandler.enable(2)  # Started anew; the others have it from the zygote.
         from . import _worker_main
 
         code = _worker_main.main(order)
@@ -169,14 +167,16 @@ def _warm_up() -> None:
     """Imports what workers need, so that they are born with it."""
     import importlib
 
-    for name in ("_core", "_worker_main", "_serialization", "_worker", "api", "actor"):
+    for name in ("_core", "_serialization", "_worker", "api", "actor"):
         importlib.import_module(f"skyray.{name}")
     for name in ("numpy", "numpy.random", "asyncio"):
         try:
             importlib.import_module(name)
         except ImportError:
             pass  # numpy is the user's choice.
-    sys.modules["skyray._worker_main"].prepare()
+    from . import _worker_main
+
+    _worker_main.prepare()
 
 
 def main(arguments: list[str]) -> int:

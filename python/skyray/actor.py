@@ -14,6 +14,7 @@ from ._worker import Code, current
 from .options import (
     ACTOR,
     METHOD,
+    remote_with_options,
     resources_of,
     returns_of,
     scheduling_of,
@@ -131,8 +132,7 @@ class ActorMethod:
         merged: _core.MethodOptions = {**own, **_core_options(given)}
         return ActorMethod(self._core, self._name, (parameters, merged), self._groups)
 
-    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+    _remote = remote_with_options
 
 
 class ActorHandle:
@@ -150,7 +150,7 @@ class ActorHandle:
         if pending_max > 0:
             core.limit_pending(pending_max)
         if description.get("unordered"):
-            core.let_overtake()
+            core.set_unordered()
 
     def __getattr__(self, name: str) -> ActorMethod:
         # Only for names not found yet: the method stays in __dict__ from now on.
@@ -336,8 +336,7 @@ class ActorClass:
         validate_options(ACTOR, options, in_options=True)
         return ActorClass(self._cls, {**self._options, **options}, self._blueprint)
 
-    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> ActorHandle:
-        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+    _remote = remote_with_options
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Makes an actor. Returns at once; calls wait until it is there.

@@ -165,7 +165,7 @@ def init(
         validate_options(TASK, {name: amount}, in_options=False)
     validate_options(TASK, {"resources": resources}, in_options=False)
     _check_node(num_gpus, labels, object_store_memory)
-    _check_namespace(namespace)
+    validate_options(ACTOR, {"namespace": namespace}, in_options=False)
     return _lifecycle.start(
         address=address,
         node_options={
@@ -429,18 +429,9 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
         raise ValueError("Please supply a non-empty value to get_actor")
     if not isinstance(name, str):
         raise TypeError(f"The name of an actor is a str, got {type(name)}")
-    _check_namespace(namespace)
+    validate_options(ACTOR, {"namespace": namespace}, in_options=False)
     connection = ensure_connected()
     return find_actor(name, connection.namespace if namespace is None else namespace)
-
-
-def _check_namespace(namespace: Any) -> None:
-    if namespace is None:
-        return
-    if not isinstance(namespace, str):
-        raise TypeError(f"namespace must be None or a string, got {type(namespace)}")
-    if not namespace:
-        raise ValueError('"" is not a valid namespace. Pass None to not specify one.')
 
 
 def nodes() -> list[dict[str, Any]]:

@@ -213,8 +213,12 @@ def _fallback_strategy(value: list[Any]) -> str | None:
     return None
 
 
-def _not_empty(what: str) -> Callable[[Any], str | None]:
-    return lambda value: None if value else f"{what} cannot be an empty string."
+def _actor_name(value: str | None) -> str | None:
+    return "Actor name cannot be an empty string." if value == "" else None
+
+
+def _namespace(value: str | None) -> str | None:
+    return '"" is not a valid namespace. Pass None to not specify one.' if value == "" else None
 
 
 def _later(*scopes: str, default: Any = None, types: Any = None) -> Option:
@@ -233,7 +237,7 @@ OPTIONS: list[tuple[str, Option]] = [
     ("accelerator_type", Option(*_BOTH, types=_OptionalStr)),
     ("scheduling_strategy", Option(*_BOTH, types=None, check=_strategy)),
     ("name", Option(TASK, METHOD, types=_OptionalStr)),
-    ("name", Option(ACTOR, types=_OptionalStr, check=_not_empty("Actor name"))),
+    ("name", Option(ACTOR, types=_OptionalStr, check=_actor_name)),
     ("num_returns", Option(TASK, METHOD, types=(int, str, type(None)), check=_num_returns)),
     ("max_retries", Option(TASK, types=_OptionalInt, default=3, check=_count("max_retries", True))),
     (
@@ -260,7 +264,7 @@ OPTIONS: list[tuple[str, Option]] = [
     ),
     ("max_concurrency", Option(ACTOR, types=_OptionalInt, check=_max_concurrency)),
     ("lifetime", Option(ACTOR, types=_OptionalStr, check=_lifetime)),
-    ("namespace", Option(ACTOR, types=_OptionalStr, check=_not_empty("Actor namespace"))),
+    ("namespace", Option(ACTOR, types=_OptionalStr, check=_namespace)),
     ("get_if_exists", Option(ACTOR, types=bool, default=False)),
     # Accepted, and without an effect: what they steer is not there to be steered.
     ("enable_task_events", Option(*_BOTH, METHOD, types=bool, default=True)),
@@ -357,6 +361,11 @@ def value_of(scope: str, options: dict[str, Any], name: str) -> Any:
     """What was given for ``name``; its default if that is nothing or None."""
     value = options.get(name)
     return _BY_SCOPE[scope][name].default if value is None else value
+
+
+def remote_with_options(self: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    """As a method: ``self.options(**options).remote(*args, **kwargs)`` in one call."""
+    return self.options(**options).remote(*(args or ()), **(kwargs or {}))
 
 
 def returns_of(options: dict[str, Any], *, is_generator: bool) -> dict[str, Any]:

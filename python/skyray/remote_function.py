@@ -11,6 +11,7 @@ from ._lifecycle import ensure_connected
 from ._worker import Code
 from .options import (
     TASK,
+    remote_with_options,
     resources_of,
     returns_of,
     scheduling_of,
@@ -79,8 +80,7 @@ class RemoteFunction(Generic[R]):
         validate_options(TASK, options, in_options=True)
         return RemoteFunction(self._function, {**self._options, **options}, self._code)
 
-    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+    _remote = remote_with_options
 
     def __reduce__(self) -> Any:
         return RemoteFunction, (self._function, self._options)

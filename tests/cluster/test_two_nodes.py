@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clusters import running_cluster
-from waiting import until
+from waiting import printed, until
 
 import skyray
 from skyray import plasma
@@ -123,15 +123,7 @@ def test_output_from_another_node_says_so(
         print("from afar")
 
     skyray.get(say.remote(), timeout=60)
-    seen = ""
-
-    def said() -> bool:
-        nonlocal seen
-        seen += capfd.readouterr().out
-        return "from afar" in seen
-
-    until(said, "the line arrives")
-    assert "(say pid=" in seen
+    assert "(say pid=" in printed(capfd, "from afar")
 
 
 def test_node_that_goes_away(cluster: Cluster) -> None:

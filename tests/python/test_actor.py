@@ -271,6 +271,14 @@ def test_named_actor() -> None:
     assert other != counter
 
 
+@pytest.mark.parametrize(("namespace", "error"), [("", ValueError), (3, TypeError)])
+def test_what_is_no_namespace(namespace: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="namespace"):
+        skyray.get_actor("counter", namespace)
+    with pytest.raises(error, match="namespace"):
+        Counter.options(name="counter", namespace=namespace)
+
+
 def test_name_is_free_again_after_the_actors_end() -> None:
     first = Counter.options(name="phoenix").remote()
     skyray.get(first.read.remote())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import ended, until
+from waiting import ended, printed, until
 
 import skyray
 
@@ -106,14 +106,7 @@ def test_one_that_fails_at_its_end_ends_all_the_same(
     del actor
     until(lambda: ended(pid), "its process ends")
     assert (tmp_path / "atexit").exists()
-    seen = ""
-
-    def said() -> bool:
-        nonlocal seen
-        seen += capfd.readouterr().err
-        return "ValueError: cannot let go" in seen
-
-    until(said, "the error is printed")
+    printed(capfd, "ValueError: cannot let go")
 
 
 def test_a_crash_says_where_in_python_it_was() -> None:

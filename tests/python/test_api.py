@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import processes_of
@@ -38,6 +39,13 @@ def listening_ports() -> set[str]:
 
 def sockets_of(session_dir: str) -> list[Path]:
     return [path for path in Path(session_dir).rglob("*") if stat.S_ISSOCK(path.stat().st_mode)]
+
+
+@pytest.mark.parametrize(("namespace", "error"), [("", ValueError), (3, TypeError)])
+def test_what_is_no_namespace(namespace: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="namespace"):
+        skyray.init(num_cpus=1, namespace=namespace)
+    assert not skyray.is_initialized()
 
 
 def test_life_of_a_cluster() -> None:

@@ -68,6 +68,8 @@ def test_actor_options() -> None:
         check(ACTOR, name="")
     with pytest.raises(ValueError, match="'detached', 'non_detached'"):
         check(ACTOR, lifetime="for ever")
+    with pytest.raises(ValueError, match='"" is not a valid namespace'):
+        check(ACTOR, namespace="")
     check(ACTOR, name="a", get_if_exists=True, lifetime="detached", max_restarts=-1)
 
 

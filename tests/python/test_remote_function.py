@@ -194,6 +194,22 @@ def test_function_cannot_be_called_directly() -> None:
         add(1, 2)
 
 
+def test_what_is_remote_already_is_refused() -> None:
+    with pytest.raises(TypeError, match="once, not to"):
+        skyray.remote(add)
+    with pytest.raises(TypeError, match="once, not to"):
+        skyray.remote(num_cpus=2)(skyray.remote(type("Remote", (), {})))
+
+
+def test_parameter_named_self() -> None:
+    @skyray.remote
+    def given(self: int, other: int) -> int:
+        return self - other
+
+    assert skyray.get(given.remote(self=5, other=2), timeout=60) == 3
+    assert skyray.get(given._remote(args=(5,), kwargs={"other": 3}), timeout=60) == 2
+
+
 def test_function_keeps_its_name_and_documentation() -> None:
     @skyray.remote
     def documented() -> None:

@@ -72,6 +72,14 @@ def test_path_into_a_closure_and_an_instance() -> None:
     assert "the function or class task" in str(caught.value)
 
 
+def test_cloudpickle_under_the_name_that_rays_users_know() -> None:
+    from skyray import cloudpickle
+
+    offset = 3
+    again = pickle.loads(cloudpickle.dumps(lambda x: x + offset))
+    assert again(4) == 7
+
+
 def test_unpicklable_value_itself() -> None:
     with pytest.raises(TypeError, match=r"Could not serialize the value <unlocked _thread\.lock"):
         serialize(threading.Lock())

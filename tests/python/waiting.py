@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Callable, TypeVar
 
+import pytest
+
 T = TypeVar("T")
 
 BOUND_S = 20.0
@@ -25,6 +27,20 @@ def until(look: Callable[[], T], what: str, bound_s: float = BOUND_S) -> T:
             return found
         assert time.monotonic() < deadline, f"not within {bound_s} s: {what}"
         pause.wait(_LOOK_S)
+
+
+def printed(capfd: pytest.CaptureFixture[str], *texts: str, bound_s: float = BOUND_S) -> str:
+    """All that this process printed, to either stream, until all of ``texts`` were among it."""
+    seen = ""
+
+    def said() -> bool:
+        nonlocal seen
+        captured = capfd.readouterr()
+        seen += captured.out + captured.err
+        return all(text in seen for text in texts)
+
+    until(said, f"{texts} are printed", bound_s)
+    return seen
 
 
 def ended(pid: int, bound_s: float = BOUND_S) -> bool:

@@ -211,7 +211,7 @@ PyObject* ActorCoreLimitPending(PyObject* self, PyObject* limit) {
   Py_RETURN_NONE;
 }
 
-PyObject* ActorCoreLetOvertake(PyObject* self, PyObject*) {
+PyObject* ActorCoreSetUnordered(PyObject* self, PyObject*) {
   auto* core = reinterpret_cast<ActorCore*>(self);
   CoreWorker* worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
@@ -398,7 +398,7 @@ PyMethodDef actor_core_methods[] = {
     {"share", ActorCoreShare, METH_NOARGS, "An ObjectRef to go with the pickled handle, or None."},
     {"keep", ActorCoreKeep, METH_O, "What share() gave came with this handle."},
     {"limit_pending", ActorCoreLimitPending, METH_O, "Sets max_pending_calls."},
-    {"let_overtake", ActorCoreLetOvertake, METH_NOARGS,
+    {"set_unordered", ActorCoreSetUnordered, METH_NOARGS,
      "A call that waits for its arguments holds up no other from now on."},
     {"method", ActorCoreMethod, METH_VARARGS, "method(name, options, arity): to be called."},
     {nullptr, nullptr, 0, nullptr}};

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <csignal>
 
+#include "common/signals_blocked.h"
+
 namespace skyray::bindings {
 namespace {
 
@@ -17,26 +19,17 @@ namespace {
 // on as the parent does.
 PyObject* ForkAlone(PyObject*, PyObject*) {
   if (PySys_Audit("os.fork", nullptr) < 0) return nullptr;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   // What has come so far is for this process; the child is to find no trace of it.
-  const bool go_on = PyErr_CheckSignals() == 0;
-  pid_t pid = -1;
-  int error = 0;
-  if (go_on) {
-    PyOS_BeforeFork();
-    pid = fork();
-    error = errno;
-    PyOS_AfterFork_Parent();
+  if (PyErr_CheckSignals() != 0) return nullptr;
+  PyOS_BeforeFork();
+  const pid_t pid = fork();
+  const int error = errno;
+  PyOS_AfterFork_Parent();
 #if PY_VERSION_HEX >= 0x030B0000
-    // By which profilers and debuggers find the thread.
-    if (pid == 0) PyThreadState_Get()->native_thread_id = PyThread_get_thread_native_id();
+  // By which profilers and debuggers find the thread.
+  if (pid == 0) PyThreadState_Get()->native_thread_id = PyThread_get_thread_native_id();
 #endif
-  }
-  sigprocmask(SIG_SETMASK, &before, nullptr);
-  if (!go_on) return nullptr;
   if (pid >= 0) return PyLong_FromLong(pid);
   errno = error;
   return PyErr_SetFromErrno(PyExc_OSError);

@@ -71,7 +71,7 @@ PyObject* IsInterrupted(PyObject* module, PyObject* none);
 PyObject* IsCancelled(PyObject* module, PyObject* none);
 PyObject* ExitActor(PyObject* module, PyObject* none);
 PyObject* Context(PyObject* module, PyObject* none);
-PyObject* ForgetActor(PyObject*, PyObject*);
+PyObject* ForgetActor(PyObject* module, PyObject* none);
 PyObject* CurrentTaskName(PyObject* module, PyObject* none);
 
 }  // namespace skyray::bindings

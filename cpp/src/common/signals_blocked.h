@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// No signal is for the threads that are started in this scope: they are born with all
-// blocked, and the thread that started them goes on as before.
+// No signal comes in this scope, nor ever to the threads that are started in it: they are
+// born with all blocked, and the thread that started them goes on as before.
 //
 //   const SignalsBlocked blocked;
 //   thread_ = std::thread(...);

@@ -23,22 +23,19 @@ void Acceptor::Start(UniqueFd listener, int epoll, uint64_t tag) {
   listener_ = std::move(listener);
   epoll_ = epoll;
   tag_ = tag;
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.u64 = tag_;
-  epoll_ctl(epoll_, EPOLL_CTL_ADD, listener_.get(), &event);
+  Watch(EPOLL_CTL_ADD, EPOLLIN);
 }
 
-void Acceptor::Report(uint32_t events) {
+void Acceptor::Watch(int operation, uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = tag_;
-  epoll_ctl(epoll_, EPOLL_CTL_MOD, listener_.get(), &event);
+  epoll_ctl(epoll_, operation, listener_.get(), &event);
 }
 
 void Acceptor::Pause(int64_t now_ns, int error) {
   if (again_ns_ == INT64_MAX) {
-    Report(0);
+    Watch(EPOLL_CTL_MOD, 0);
     SKYRAY_LOG(Error) << "new connections must wait: " << ErrnoStatus("accept", error).message()
                       << ". Raise the limit on open files (ulimit -n)";
   }
@@ -61,7 +58,7 @@ void Acceptor::AcceptAll(int64_t now_ns, const std::function<void(UniqueFd)>& ta
   // Nobody waits any more: only now it is over, so that a crowd is told of once.
   if (again_ns_ == INT64_MAX) return;
   again_ns_ = INT64_MAX;
-  Report(EPOLLIN);
+  Watch(EPOLL_CTL_MOD, EPOLLIN);
   SKYRAY_LOG(Info) << "new connections are accepted again";
 }
 

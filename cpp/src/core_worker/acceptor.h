@@ -26,7 +26,7 @@ class Acceptor {
   int64_t again_ns() const { return again_ns_; }
 
  private:
-  void Report(uint32_t events);
+  void Watch(int operation, uint32_t events);
   void Pause(int64_t now_ns, int error);
 
   UniqueFd listener_;

@@ -347,6 +347,14 @@ class BadWorkerTest : public CoreWorkerPeersTest {
     EXPECT_TRUE(back->body_as_ReturnLease()->worker_failed());
     TellLeaseLost(lease, SIGKILL);
   }
+  std::vector<Object*> StoredFarAway(int count) {
+    const StoredAt far{NodeId::FromRandom(), 1 << 20, 0};
+    std::vector<Object*> objects;
+    for (int i = 0; i < count; ++i) {
+      objects.push_back(worker->Restore(ObjectId::FromRandom(), {raylet.node, id}, far));
+    }
+    return objects;
+  }
   void AnswerFetch(const FakeRaylet::Received& fetch, ErrorCode error) {
     raylet.Send(fetch.from, fetch->request_id(), Body::FetchReply,
                 [&](Builder& builder) { return fbr::CreateFetchReply(builder, error).Union(); });
@@ -419,11 +427,7 @@ TEST_F(BadWorkerTest, WhereAReferenceSaysThatItsObjectIsItIsReadUnasked) {
 }
 
 TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
-  const StoredAt far{NodeId::FromRandom(), 1 << 20, 0};
-  std::vector<Object*> objects;
-  for (int i = 0; i < 3; ++i) {
-    objects.push_back(worker->Restore(ObjectId::FromRandom(), {raylet.node, id}, far));
-  }
+  const std::vector<Object*> objects = StoredFarAway(3);
   std::vector<size_t> ready;
   std::thread waiting([&] { ready = worker->FirstReady(objects, 1, /*fetch=*/true, INT64_MAX); });
   std::vector<FakeRaylet::Received> fetches;
@@ -453,11 +457,7 @@ TEST_F(BadWorkerTest, AllThatAreElsewhereAreFetchedAtOnceAndReadyAsTheyCome) {
 }
 
 TEST_F(BadWorkerTest, OneThatCannotBeBroughtHereMakesWayForAnother) {
-  const StoredAt far{NodeId::FromRandom(), 1 << 20, 0};
-  std::vector<Object*> objects;
-  for (int i = 0; i < 2; ++i) {
-    objects.push_back(worker->Restore(ObjectId::FromRandom(), {raylet.node, id}, far));
-  }
+  const std::vector<Object*> objects = StoredFarAway(2);
   std::vector<size_t> ready;
   std::thread waiting([&] { ready = worker->FirstReady(objects, 1, /*fetch=*/true, INT64_MAX); });
   const auto first = raylet.Await(Body::Fetch);
