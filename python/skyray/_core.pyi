@@ -306,6 +306,16 @@ def die_with(parent: int, /) -> None:
         OSError: the system does not.
     """
 
+def map_board(fd: int, /) -> None:
+    """Shares the board of the workers' progress, in this process and its children.
+
+    Raises:
+        OSError: ``fd`` is none, or cannot be mapped.
+    """
+
+def take_place(place: int, /) -> None:
+    """From the next connect() on this process marks its progress there. -1: nowhere."""
+
 def take_stdio(stdout: int, stderr: int, /) -> None:
     """Moves two descriptors to where output goes; from the standard input comes nothing.
 

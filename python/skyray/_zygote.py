@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The warm process from which a raylet's workers are forked: python -m skyray._zygote --fd N.
 
+``--board M`` is the memory in which they mark how far they are (cpp/src/common/progress_board.h).
+
 It has imported what every worker needs and nothing of the user's, runs one thread,
 and does three things: fork, reap, report (docs/design/001-processes.md). A child
 goes on in :mod:`skyray._worker_main`.
@@ -122,6 +124,7 @@ class Zygote:
             os.close(self._wake)
             self._channel.abandon()
             _core.take_stdio(*fds)
+            _core.take_place(order.get("progress_place", -1))
             gc.enable()
             _worker_env.enter(order)
         except BaseException:
@@ -179,16 +182,31 @@ def _warm_up() -> None:
     _worker_main.prepare()
 
 
+def _descriptors(arguments: list[str]) -> dict[str, int] | None:
+    """What was given, by its name; None if that makes no sense."""
+    names, numbers = arguments[::2], arguments[1::2]
+    if names not in (["--fd"], ["--fd", "--board"]) or len(numbers) != len(names):
+        return None
+    if not all(number.isdigit() for number in numbers):
+        return None
+    return dict(zip(names, map(int, numbers)))
+
+
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2 or arguments[0] != "--fd" or not arguments[1].isdigit():
-        print("usage: python -m skyray._zygote --fd N (started by a raylet)", file=sys.stderr)
+    fds = _descriptors(arguments)
+    if fds is None:
+        usage = "python -m skyray._zygote --fd N [--board N] (started by a raylet)"
+        print(f"usage: {usage}", file=sys.stderr)
         return 2
     if sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]  # "-m" put it there; nothing of the user's belongs into a zygote.
     _core.die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable(2)  # For its children, too: where in Python a crash was.
-    channel = Channel(int(arguments[1]), _KIND)
+    if "--board" in fds:
+        _core.map_board(fds["--board"])
+        os.close(fds["--board"])
+    channel = Channel(fds["--fd"], _KIND)
     os.set_inheritable(channel.socket.fileno(), False)
     _warm_up()
     # What is alive now lives as long as the process: no collection has to look at

@@ -12,7 +12,7 @@ import pytest
 from waiting import ended
 
 import skyray
-from skyray.exceptions import RayTaskError
+from skyray.exceptions import RayTaskError, WorkerCrashedError
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -90,6 +90,26 @@ def test_as_often_as_max_retries_says(log: str) -> None:
         skyray.get(retrying.remote(log, 1, ArithmeticError()))
     for_ever = task.options(retry_exceptions=(ArithmeticError,), max_retries=-1)
     assert skyray.get(for_ever.remote(log + "2", 10, ArithmeticError())) == 11
+
+
+def test_who_waits_behind_a_crash_does_not_pay_for_it(log: str) -> None:
+    @skyray.remote(max_retries=0, resources={"special": 2})
+    def one_of_many(i: int, crashes: bool) -> int:
+        if crashes:
+            os._exit(7)
+        with open(log, "a") as file:
+            file.write(".")
+        return i
+
+    skyray.get([one_of_many.remote(i, False) for i in range(100)])  # Known to be short.
+    refs = [one_of_many.remote(i, i % 40 == 20) for i in range(200)]
+    for i, ref in enumerate(refs):
+        if i % 40 == 20:
+            with pytest.raises(WorkerCrashedError, match="exited with code 7"):
+                skyray.get(ref)
+        else:
+            assert skyray.get(ref) == i
+    assert calls(log) == 295, "each of the others was run, and once"
 
 
 def test_no_exceptions(log: str) -> None:

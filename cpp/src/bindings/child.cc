@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <csignal>
+#include <optional>
+#include <utility>
 
 #include "common/signals_blocked.h"
 
@@ -54,15 +56,46 @@ PyObject* TakeStdio(PyObject*, PyObject* args) {
   Py_RETURN_NONE;
 }
 
+// Mapped by the zygote, and so in all its children.
+std::optional<ProgressBoard>& Board() {
+  static std::optional<ProgressBoard> board;
+  return board;
+}
+
+Progress* place_taken = nullptr;
+
+PyObject* MapBoard(PyObject*, PyObject* descriptor) {
+  const long fd = PyLong_AsLong(descriptor);
+  if (fd == -1 && PyErr_Occurred() != nullptr) return nullptr;
+  auto board = ProgressBoard::Map(static_cast<int>(fd));
+  if (!board) {
+    PyErr_SetString(PyExc_OSError, board.error().message().c_str());
+    return nullptr;
+  }
+  Board() = std::move(*board);
+  Py_RETURN_NONE;
+}
+
+PyObject* TakePlace(PyObject*, PyObject* place) {
+  const long number = PyLong_AsLong(place);
+  if (number == -1 && PyErr_Occurred() != nullptr) return nullptr;
+  if (Board() && number >= 0) place_taken = Board()->At(static_cast<size_t>(number));
+  Py_RETURN_NONE;
+}
+
 PyMethodDef functions[] = {
     {"fork_alone", ForkAlone, METH_NOARGS,
      "fork_alone(): os.fork() of a process of one thread, without the hooks for the child."},
     {"die_with", DieWith, METH_O, "die_with(parent): has this process end with that one."},
     {"take_stdio", TakeStdio, METH_VARARGS,
      "take_stdio(stdout, stderr): moves them to 1 and 2; 0 reads nothing."},
+    {"map_board", MapBoard, METH_O, "map_board(fd): for this process and its children."},
+    {"take_place", TakePlace, METH_O, "take_place(n): this process's, on the board; -1: none."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
+
+Progress* PlaceTaken() { return place_taken; }
 
 bool AddChild(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/requests.h"
 
+#include "bindings/child.h"
 #include "bindings/session.h"
 #include "core_worker/frames_out.h"
 
@@ -139,6 +140,7 @@ PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
   options.on_log = OnLog;
   options.on_notice = OnNotice;
   options.interrupted = Interrupted;
+  options.progress = PlaceTaken();
   auto worker = [&] {
     const ReleaseGil released;
     return CoreWorker::Connect(std::move(options));

@@ -42,9 +42,12 @@ std::vector<Task*> InFlight::All() const {
   return all;
 }
 
-std::vector<Task*> InFlight::TakeAll() {
-  std::vector<Task*> all = All();
-  first_ += tasks_.size();
+std::vector<NumberedTask> InFlight::TakeAll() {
+  std::vector<NumberedTask> all;
+  for (Task* task : tasks_) {
+    if (task != nullptr) all.push_back({first_, task});
+    ++first_;
+  }
   tasks_.clear();
   count_ = 0;
   return all;

@@ -36,6 +36,12 @@ struct ReceivedFunction {
   uint64_t items_untaken_max = 0;
 };
 
+// As its call was numbered.
+struct NumberedTask {
+  uint64_t sequence;
+  Task* task;
+};
+
 // Calls sent and not answered, by consecutive sequence numbers.
 class InFlight {
  public:
@@ -43,7 +49,7 @@ class InFlight {
   // Null if that number was never given out or is answered already.
   Task* Take(uint64_t sequence);
   Task* Find(uint64_t sequence) const;
-  std::vector<Task*> TakeAll();
+  std::vector<NumberedTask> TakeAll();  // Oldest first.
   // The number of a task; nothing if it is not under way here. Looks at all of them.
   std::optional<uint64_t> SequenceOf(const Task* task) const;
   std::vector<Task*> All() const;  // Oldest first.

@@ -151,7 +151,9 @@ void CoreWorker::DeleteTasks() {
   for (const auto& [id, peer] : peers_) {
     if (peer.channel) add(peer.channel->in_flight.All());
   }
-  for (Lease* lease : submitter_.BrokenLeases()) add(lease->lost_tasks);
+  for (Lease* lease : submitter_.BrokenLeases()) {
+    for (const NumberedTask& lost : lease->lost_tasks) tasks.push_back(lost.task);
+  }
   add(awaiting_arguments_.all());
   for (const auto& [task, creation] : creations_) tasks.push_back(task);
   for (const auto& [id, actor] : actors_.actors()) {

@@ -405,7 +405,7 @@ class CoreWorker : private GatewayHandler {
   std::vector<OwnedRef> TakeBorrows(IncomingCall& call);
   // The call whose arguments this thread is unpacking, or null.
   static IncomingCall* Unpacked();
-  void Started(Lock& lock);
+  void Started(Lock& lock, const IncomingCall& call);
   void Finished(IncomingCall& call);
   void WakeIdle(size_t group);
   void EndIfDone();
@@ -437,8 +437,9 @@ class CoreWorker : private GatewayHandler {
   struct LostLease {
     std::string how;
     ErrorCode code = ErrorCode::WorkerCrashed;
-    bool no_retry = false;  // It would only happen again.
-    bool free = false;      // The worker left as it was meant to: no task is to blame.
+    bool no_retry = false;            // It would only happen again.
+    bool free = false;                // The worker left as it was meant to: no task is to blame.
+    std::optional<uint64_t> started;  // The calls below that number had been, if that is known.
   };
   std::unordered_map<LeaseId, LostLease> lost_leases_;  // Told before the end of the socket.
   struct Creation {

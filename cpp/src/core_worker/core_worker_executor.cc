@@ -134,7 +134,10 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start) {
 }
 
 // A call has been taken.
-void CoreWorker::Started(Lock& lock) {
+void CoreWorker::Started(Lock& lock, const IncomingCall& call) {
+  if (options_.progress != nullptr && call.method.empty()) {
+    options_.progress->Start(call.call.header.sequence);
+  }
   const int64_t now = NowNs();
   if (!paused_.empty() && calls_.ReadAllowed()) {
     for (const ChannelPtr& channel : paused_) gateway_.Resume(*channel);
@@ -156,7 +159,7 @@ std::unique_ptr<IncomingCall> CoreWorker::NextCall(size_t group, bool* alone) {
     }
     if (auto call = TakesCalls() ? calls_.PopFrom(group) : nullptr) {
       executing_since_ns_ = NowNs();
-      Started(lock);
+      Started(lock, *call);
       if (alone != nullptr) {
         *alone = std::none_of(idle_.begin(), idle_.end(), [group](const IdleThread* thread) {
           return thread->group == group && !thread->done();
@@ -188,7 +191,7 @@ void CoreWorker::AwaitExit() {
 std::unique_ptr<IncomingCall> CoreWorker::TakeCall() {
   Lock lock(gateway_.mutex());
   auto call = TakesCalls() ? calls_.Pop() : nullptr;
-  if (call) Started(lock);
+  if (call) Started(lock, *call);
   return call;
 }
 
@@ -280,8 +283,9 @@ void CoreWorker::FinishReply(Lock& lock, IncomingCall& call, std::string& out) {
   if (call.channel->closed) return;
   call.channel->out.append(out);
   if (replies_since_ns_ == 0) replies_since_ns_ = NowNs();
-  // With a time at which it goes by itself: the next call may be a long one.
-  gateway_.Commit(lock, *call.channel, /*lazy=*/true);
+  // If it waits, with a time at which it goes by itself: the next call may be a long one.
+  const bool waits = (call.call.header.flags & kCallOnce) == 0;
+  gateway_.Commit(lock, *call.channel, /*lazy=*/waits);
 }
 
 Status CoreWorker::AppendReturn(std::string& out, IncomingCall& call, uint32_t index,

@@ -80,14 +80,15 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
     peers_.erase(it);
   }
   Answered(address.worker, UINT64_MAX);  // It never will.
-  std::vector<Task*> lost = channel ? channel->in_flight.TakeAll() : std::vector<Task*>();
+  std::vector<NumberedTask> lost;
+  if (channel) lost = channel->in_flight.TakeAll();
   for (const auto& [id, owned] : actors_.actors()) {
     Actor* const actor = owned.get();
     if (actor->address != address) continue;
     std::vector<Task*> unanswered;
-    std::erase_if(lost, [&](Task* task) {
-      if (task->actor != actor) return false;
-      unanswered.push_back(task);
+    std::erase_if(lost, [&](const NumberedTask& numbered) {
+      if (numbered.task->actor != actor) return false;
+      unanswered.push_back(numbered.task);
       return true;
     });
     FailLost(actor, actors_.ConnectionLost(actor, std::move(unanswered)));
@@ -97,9 +98,9 @@ void CoreWorker::PeerUnreachable(const WorkerAddress& address) {
   }
   for (Lease* lease : submitter_.WorkerGone(address.worker)) {
     // Put back where OnLeaseLost looks for them.
-    std::erase_if(lost, [&](Task* task) {
-      if (task->lease == lease) lease->lost_tasks.push_back(task);
-      return task->lease == lease;
+    std::erase_if(lost, [&](const NumberedTask& numbered) {
+      if (numbered.task->lease == lease) lease->lost_tasks.push_back(numbered);
+      return numbered.task->lease == lease;
     });
     if (lost_leases_.contains(lease->id) || !raylet_lost_.empty()) {
       FinishLostLease(lease);
@@ -181,6 +182,7 @@ void CoreWorker::OnHello(Channel& channel, const fbw::Hello* hello) {
 void CoreWorker::OnBindLease(Channel& channel, const fbw::BindLease& bind) {
   bound_leases_[channel.id] = std::make_shared<BoundLease>(
       BoundLease{ToStrings(bind.gpu_ids()), ToResources(bind.resources())});
+  if (options_.progress != nullptr) options_.progress->Bind();
 }
 
 void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id, uint32_t lost_attempt) {

@@ -464,7 +464,9 @@ void CoreWorker::OnRetired(Channel& channel) {
   SubmitActions actions;
   submitter_.Retired(channel.peer.worker, actions);
   Perform(nullptr, actions);
-  TakeBack(channel.in_flight.TakeAll());
+  std::vector<Task*> back;
+  for (const NumberedTask& numbered : channel.in_flight.TakeAll()) back.push_back(numbered.task);
+  TakeBack(back);
 }
 
 void CoreWorker::TakeBack(const std::vector<Task*>& back) {
@@ -498,6 +500,7 @@ void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
   told.how = DescribeExit(lost.exit());
   if (lost.exit()->error() != ErrorCode::Ok) told.code = lost.exit()->error();
   told.no_retry = lost.exit()->no_retry();
+  if (lost.started() != UINT64_MAX) told.started = lost.started();
   told.free =
       lost.exit()->expected() && lost.exit()->signal() == 0 && lost.exit()->exit_code() == 0;
   if (lease->channel && !lease->channel->closed) return;  // Replies may still be in its socket.
@@ -506,22 +509,28 @@ void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
 
 void CoreWorker::FinishLostLease(Lease* lease) {
   auto told = lost_leases_.extract(lease->id);
-  const LostLease lost =
-      told ? std::move(told.mapped()) : LostLease{raylet_lost_, ErrorCode::NodeDied, false, false};
+  const LostLease lost = told ? std::move(told.mapped())
+                              : LostLease{raylet_lost_, ErrorCode::NodeDied, false, false, {}};
   LeaseClass* lease_class = lease->lease_class;
   const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
-  for (Task* task : owned->lost_tasks) {
+  // Its process ended while it ran that one. What came before had only not been answered yet,
+  // what came after not been started: both are run again as if nothing had been. Without word
+  // of how far it was it was as far as can be, and had ended none.
+  const uint64_t running = lost.started ? *lost.started - 1 : UINT64_MAX;
+  for (const auto& [sequence, task] : owned->lost_tasks) {
     task->lease = nullptr;
-    if (lost.free && raylet_lost_.empty() && !task->cancelled) {
+    const bool unharmed =
+        lost.free || (lost.started && (sequence >= *lost.started ||
+                                       (sequence < running && task->retries_left != 0)));
+    if (unharmed && raylet_lost_.empty() && !task->cancelled) {
       task->sent = false;
       Dispatch(nullptr, task);
       continue;
     }
-    // Only the first had been started.
-    const bool retry = !lost.no_retry || task != owned->lost_tasks.front();
+    const bool ran = lost.started ? sequence == running : task == owned->lost_tasks.front().task;
     RetryOrFail(task, lost.code,
                 "task " + task->function->name + " (" + task->id.Hex() + ") was lost: " + lost.how,
-                retry);
+                !lost.no_retry || !ran);
   }
   SubmitActions actions;
   submitter_.Pump(lease_class, actions);

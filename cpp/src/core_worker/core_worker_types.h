@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/id.h"
+#include "common/progress_board.h"
 #include "common/resource_set.h"
 #include "core_worker/call_queue.h"
 #include "core_worker/gateway_store.h"
@@ -51,6 +52,8 @@ struct CoreWorkerOptions {
   // How often a task is made again whose worker was ended as memory ran short; -1: for
   // ever. One that has no retries at all is never made again.
   int32_t oom_retries_max = -1;
+  // A worker's place on its node's board; may be null.
+  Progress* progress = nullptr;
 };
 
 struct SessionInfo {

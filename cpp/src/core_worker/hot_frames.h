@@ -52,6 +52,8 @@ constexpr uint16_t kCallHasBoth = 1;
 // kCallListed the value of the reply is the list of them.
 constexpr uint16_t kCallYields = 2;
 constexpr uint16_t kCallListed = 4;
+// It cannot be run a second time: its answer waits for no other.
+constexpr uint16_t kCallOnce = 8;
 
 // A top-level argument that was an ObjectRef.
 struct RefArg {

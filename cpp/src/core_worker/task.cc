@@ -42,11 +42,12 @@ void AppendCall(std::string& out, const Task& task, std::string_view args, uint6
                 uint32_t function_index, const WorkerAddress& self) {
   const size_t frame_at = out.size();
   ipc::FrameHeader frame{0, kCallFrame, 0};
+  const bool once = task.actor == nullptr && task.retries_left == 0;
   CallHeader header{sequence,
                     task.id,
                     function_index,
                     task.returns_asked,
-                    task.flags,
+                    static_cast<uint16_t>(task.flags | (once ? kCallOnce : 0)),
                     static_cast<uint32_t>(task.ref_args.size()),
                     static_cast<uint32_t>(args.size())};
   AppendStruct(out, frame);

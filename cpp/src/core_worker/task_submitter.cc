@@ -149,7 +149,7 @@ std::vector<Task*> TaskSubmitter::AllTasks() const {
     all.insert(all.end(), lease_class->queue.begin(), lease_class->queue.end());
   }
   for (const auto& [id, lease] : leases_) {
-    all.insert(all.end(), lease->lost_tasks.begin(), lease->lost_tasks.end());
+    for (const NumberedTask& lost : lease->lost_tasks) all.push_back(lost.task);
     if (!lease->channel) continue;
     for (Task* task : lease->channel->in_flight.All()) {
       if (task->lease == lease.get()) all.push_back(task);

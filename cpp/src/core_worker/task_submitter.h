@@ -59,7 +59,7 @@ struct Lease {
   bool broken = false;        // The worker is gone; LeaseLost will say why.
   bool wanted_back = false;
   int64_t idle_since_ns = 0;
-  std::vector<Task*> lost_tasks;  // Were in flight when it broke.
+  std::vector<NumberedTask> lost_tasks;  // Were in flight when it broke; oldest first.
 };
 
 struct LeaseClass {

@@ -25,6 +25,14 @@ constexpr size_t kPrestartMax = 4;
 // its way out keeps its true exit code.
 constexpr std::chrono::seconds kHungUpGrace{1};
 
+// Where there is none, all that a dead worker had been sent counts as started.
+std::optional<ProgressBoard> MakeBoard() {
+  auto board = ProgressBoard::Create();
+  if (board) return std::move(*board);
+  SKYRAY_LOG(Warning) << board.error().message();
+  return std::nullopt;
+}
+
 std::string HostName() {
   char name[256] = "";
   gethostname(name, sizeof name - 1);
@@ -45,7 +53,9 @@ NodeServer::NodeServer(boost::asio::io_context& loop, Options options)
              [this](const WorkerId& worker, const std::vector<OutputLines>& groups) {
                OnLines(worker, groups);
              }),
-      zygote_(loop, *this, options_.python, options_.session_dir + "/logs/zygote.log"),
+      progress_(MakeBoard()),
+      zygote_(loop, *this, options_.python, options_.session_dir + "/logs/zygote.log",
+              progress_.fd()),
       memory_(options_.memory_root),
       timer_(loop) {}
 

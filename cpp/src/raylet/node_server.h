@@ -44,6 +44,7 @@
 #include "raylet/resource_ledger.h"
 #include "raylet/worker_exit.h"
 #include "raylet/worker_pool.h"
+#include "raylet/worker_progress.h"
 #include "raylet/zygote.h"
 #include "rpc/gcs_client.h"
 
@@ -261,6 +262,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   WorkerPool pool_;
   OutputPipes pipes_;
   const PoolWorker* ended_ = nullptr;  // While its last output is read.
+  WorkerProgress progress_;
   Zygote zygote_;
   std::unique_ptr<plasma::StoreRunner> store_;
   std::unique_ptr<object_manager::SpillService> spills_;    // Null: nothing is spilled.

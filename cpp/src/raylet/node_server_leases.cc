@@ -128,6 +128,7 @@ void NodeServer::Deliver(const LeaseId& id) {
   SKYRAY_CHECK(lease != nullptr && worker != nullptr);
   ArmMemoryCheck();
   if (!lease->request.actor.IsNil()) return BecomeActor(lease->request.actor, id, *worker);
+  progress_.Clear(worker->id);
   const LeaseOwner& owner = lease->request.owner;
   Builder builder;
   std::vector<Offset<flatbuffers::String>> ids;

@@ -44,6 +44,7 @@ void NodeServer::ForkWorkers() {
     order.name_space = job->name_space;
     order.raylet_socket = options_.raylet_socket();
     order.log_name = "worker-" + worker.Hex().substr(0, 16) + ".log";
+    order.progress_place = progress_.Take(worker);
     auto pipes = zygote_.Fork(order);
     if (!pipes) {
       OnForkFailed(worker, pipes.error().message());
@@ -63,6 +64,7 @@ void NodeServer::OnForked(const WorkerId& worker, int pid) {
 void NodeServer::OnForkFailed(const WorkerId& worker, const std::string& message) {
   SKYRAY_LOG(Error) << "forking a worker failed: " << message;
   pipes_.Finish(worker);
+  progress_.Finish(worker);
   if (const auto lease = pool_.OnForkFailed(worker)) {
     FailLease(*lease, Status(ErrorCode::RuntimeEnvFailed,
                              "no worker process could be started: " + message +
@@ -152,6 +154,7 @@ void NodeServer::WorkerGone(const PoolWorker& worker, int status) {
   ended_ = &worker;
   exit.stderr_tail = pipes_.Finish(worker.id);
   ended_ = nullptr;
+  const std::optional<uint64_t> started = progress_.Finish(worker.id);
   if (const ConnectionId connection = ConnectionOf(worker.id)) {
     ForgetClient(connection);
     server_.Close(connection);
@@ -170,7 +173,8 @@ void NodeServer::WorkerGone(const PoolWorker& worker, int status) {
       Builder builder;
       const auto lease_id = PutBytes(builder, worker.lease.Binary());
       const auto info = PutExit(builder, exit, self_);
-      SendToOwner(request.owner, 0, builder, wire::CreateLeaseLost(builder, lease_id, info));
+      SendToOwner(request.owner, 0, builder,
+                  wire::CreateLeaseLost(builder, lease_id, info, started.value_or(UINT64_MAX)));
     }
   }
   TellPeersOwnerGone(worker.id);

@@ -31,6 +31,7 @@ namespace {
 
 constexpr uint16_t kZygoteFrame = 100;
 constexpr int kChildSocketFd = 3;
+constexpr int kChildBoardFd = 4;
 constexpr int kEndTimeoutMs = 200;
 
 // Libraries that start a thread per core would do so in every worker.
@@ -52,7 +53,7 @@ std::vector<char*> ChildEnvironment() {
 
 // After fork: only what is safe between fork and exec.
 [[noreturn]] void ExecZygote(const char* const* arguments, char* const* environment, int socket,
-                             int log, pid_t parent) {
+                             int log, int board, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);  // It died before we could ask to be told.
   // "-m" makes Python look for modules in the current directory first, and the
@@ -62,11 +63,13 @@ std::vector<char*> ChildEnvironment() {
   // Above the numbers they are to have, so that none is overwritten.
   const int high_socket = fcntl(socket, F_DUPFD, 10);
   const int high_log = fcntl(log, F_DUPFD, 10);
+  const int high_board = fcntl(board, F_DUPFD, 10);
   dup2(null, 0);
   dup2(high_log, 1);
   dup2(high_log, 2);
   dup2(high_socket, kChildSocketFd);
-  syscall(SYS_close_range, 4u, ~0u, 0u);
+  const bool has_board = dup2(high_board, kChildBoardFd) >= 0;
+  syscall(SYS_close_range, kChildBoardFd + (has_board ? 1u : 0u), ~0u, 0u);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -103,13 +106,14 @@ Result<WorkerPipes> MakePipes(std::vector<UniqueFd>& write_ends) {
 }  // namespace
 
 struct Zygote::State {
-  State(asio::io_context& l, ZygoteHandler& h, std::string p, std::string log)
-      : loop(l), handler(h), python(std::move(p)), log_path(std::move(log)) {}
+  State(asio::io_context& l, ZygoteHandler& h, std::string p, std::string log, int b)
+      : loop(l), handler(h), python(std::move(p)), log_path(std::move(log)), board(b) {}
 
   asio::io_context& loop;
   ZygoteHandler& handler;
   std::string python;
   std::string log_path;
+  int board;         // -1: none.
   pid_t pid = 0;     // 0: down.
   UniqueFd process;  // A pidfd.
   bool ready = false;
@@ -180,8 +184,9 @@ void Zygote::State::OnEvent(const json::object& event) {
 }
 
 Zygote::Zygote(asio::io_context& loop, ZygoteHandler& handler, std::string python,
-               std::string log_path)
-    : state_(std::make_shared<State>(loop, handler, std::move(python), std::move(log_path))) {}
+               std::string log_path, int board)
+    : state_(
+          std::make_shared<State>(loop, handler, std::move(python), std::move(log_path), board)) {}
 
 Zygote::~Zygote() { Stop(); }
 
@@ -196,13 +201,25 @@ Status Zygote::Start() {
   UniqueFd log(open(state_->log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log.valid()) return ErrnoStatus("opening " + state_->log_path, errno);
   const std::string fd = std::to_string(kChildSocketFd);
-  const char* const arguments[] = {
-      state_->python.c_str(), "-m", "skyray._zygote", "--fd", fd.c_str(), nullptr};
+  const std::string board = std::to_string(kChildBoardFd);
+  const char* arguments[] = {state_->python.c_str(),
+                             "-m",
+                             "skyray._zygote",
+                             "--fd",
+                             fd.c_str(),
+                             nullptr,
+                             nullptr,
+                             nullptr};
+  if (state_->board >= 0) {
+    arguments[5] = "--board";
+    arguments[6] = board.c_str();
+  }
   const std::vector<char*> environment = ChildEnvironment();
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return ErrnoStatus("forking the zygote", errno);
-  if (pid == 0) ExecZygote(arguments, environment.data(), theirs.get(), log.get(), parent);
+  if (pid == 0)
+    ExecZygote(arguments, environment.data(), theirs.get(), log.get(), state_->board, parent);
   state_->pid = pid;
   state_->process = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   ipc::ConnectionHandlers handlers;
@@ -235,6 +252,7 @@ Result<WorkerPipes> Zygote::Fork(const ForkOrder& order) {
   message["raylet_socket"] = order.raylet_socket;
   message["log_name"] = order.log_name;
   message["runtime_env"] = order.runtime_env;
+  message["progress_place"] = order.progress_place;
   const std::string text = json::serialize(message);
   state_->connection->Send(kZygoteFrame,
                            {reinterpret_cast<const uint8_t*>(text.data()), text.size()},

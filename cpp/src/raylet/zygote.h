@@ -33,6 +33,7 @@ struct ForkOrder {
   std::string raylet_socket;
   std::string log_name;
   std::string runtime_env;  // JSON, opaque here; empty: the job's.
+  int progress_place = -1;  // On the board; -1: none.
 };
 
 // The read ends of a forked worker's stdout and stderr.
@@ -53,9 +54,10 @@ class ZygoteHandler {
 
 class Zygote {
  public:
-  // `log_path`: where the zygote's own output goes.
+  // `log_path`: where the zygote's own output goes. `board`: of the workers' progress,
+  // which is open as long as this lives; -1: none.
   Zygote(boost::asio::io_context& loop, ZygoteHandler& handler, std::string python,
-         std::string log_path);
+         std::string log_path, int board);
   ~Zygote();
   Zygote(const Zygote&) = delete;
   Zygote& operator=(const Zygote&) = delete;

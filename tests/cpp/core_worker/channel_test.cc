@@ -17,6 +17,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
+MATCHER_P2(Numbered, sequence, task, "") { return arg.sequence == sequence && arg.task == task; }
+
 // --- InFlight ---
 
 class InFlightTest : public ::testing::Test {
@@ -65,7 +67,8 @@ TEST_F(InFlightTest, WhatWasNotAskedOrIsAnsweredIsNobodys) {
 TEST_F(InFlightTest, TakingAllLeavesNothingAndKeepsCounting) {
   for (Task& task : tasks) in_flight.Add(&task);
   in_flight.Take(1);
-  EXPECT_THAT(in_flight.TakeAll(), ElementsAre(&tasks[0], &tasks[2], &tasks[3]));
+  EXPECT_THAT(in_flight.TakeAll(), ElementsAre(Numbered(0u, &tasks[0]), Numbered(2u, &tasks[2]),
+                                               Numbered(3u, &tasks[3])));
   EXPECT_EQ(in_flight.size(), 0u);
   EXPECT_EQ(in_flight.Take(2), nullptr);
   EXPECT_EQ(in_flight.Add(&tasks[0]), 4u);

@@ -31,8 +31,7 @@ class CoreWorkerTest : public ::testing::Test {
     lease_class = driver->InternLeaseClass(resources, {});
   }
 
-  std::unique_ptr<CoreWorker> Connect(bool is_driver) {
-    CoreWorkerOptions options;
+  std::unique_ptr<CoreWorker> Connect(bool is_driver, CoreWorkerOptions options = {}) {
     options.raylet_socket = raylet.socket_path();
     options.is_driver = is_driver;
     auto connected = CoreWorker::Connect(std::move(options));
@@ -75,10 +74,11 @@ class CoreWorkerTest : public ::testing::Test {
     return exit.Finish();
   }
   void TellLeaseLost(const LeaseId& lease, int signal, ErrorCode error = ErrorCode::Ok,
-                     bool no_retry = false) {
+                     bool no_retry = false, uint64_t started = UINT64_MAX) {
     raylet.Send(driver_id(), 0, Body::LeaseLost, [&](Builder& builder) {
       const auto id = PutId(builder, lease);
-      return fbr::CreateLeaseLost(builder, id, PutExit(builder, signal, error, no_retry)).Union();
+      const auto exit = PutExit(builder, signal, error, no_retry);
+      return fbr::CreateLeaseLost(builder, id, exit, started).Union();
     });
   }
 

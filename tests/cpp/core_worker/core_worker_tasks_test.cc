@@ -233,6 +233,78 @@ TEST_F(CoreWorkerTasksTest, WithoutRetriesAnEndForItsMemoryIsTheEnd) {
   EXPECT_THAT(Take(result), StartsWith("OutOfMemoryKilled: "));
 }
 
+class PipelinedTest : public CoreWorkerTasksTest {
+ protected:
+  // `tasks` on one worker, of which nothing is heard after it has taken the first.
+  std::vector<Object*> LoseAll(int tasks, uint64_t started, int max_retries,
+                               bool no_retry = false) {
+    Object* warm = Submit(max_retries);
+    const LeaseId lease = Grant(*worker);
+    RunOne(*worker, "known to be short", /*execute_us=*/1);
+    EXPECT_EQ(Take(warm), "known to be short");
+    std::vector<Object*> results;
+    for (int i = 0; i < tasks; ++i) results.push_back(Submit(max_retries));
+    (void)Next(*worker);
+    worker.reset();
+    TellLeaseLost(lease, SIGKILL, ErrorCode::Ok, no_retry, started);
+    worker = NewWorker();
+    Grant(*worker);
+    return results;
+  }
+};
+
+TEST_F(PipelinedTest, OnlyWhatRanPaysForTheEndOfItsProcess) {
+  const auto results = LoseAll(3, /*started=*/2, /*max_retries=*/0);
+  EXPECT_THAT(Take(results[0]), StartsWith("WorkerCrashed: "));
+  for (int i : {1, 2}) {
+    RunOne(*worker, "elsewhere");
+    EXPECT_EQ(Take(results[i]), "elsewhere");
+  }
+}
+
+TEST_F(PipelinedTest, WhatHadEndedUnheardIsRunAgainUnlessItMayNot) {
+  const auto results = LoseAll(3, /*started=*/4, /*max_retries=*/1, /*no_retry=*/true);
+  EXPECT_THAT(Take(results[2]), StartsWith("WorkerCrashed: ")) << "it would only happen again";
+  for (int i : {0, 1}) {
+    RunOne(*worker, "elsewhere");
+    EXPECT_EQ(Take(results[i]), "elsewhere");
+  }
+}
+
+TEST_F(PipelinedTest, WithoutWordOfHowFarItWasAllPay) {
+  Object* warm = Submit();
+  const LeaseId lease = Grant(*worker);
+  RunOne(*worker, "known to be short", /*execute_us=*/1);
+  EXPECT_EQ(Take(warm), "known to be short");
+  Object* first = Submit();
+  Object* second = Submit();
+  (void)Next(*worker);
+  worker.reset();
+  TellLeaseLost(lease, SIGKILL);
+  for (Object* result : {first, second}) {
+    EXPECT_THAT(Take(result), StartsWith("WorkerCrashed: "));
+  }
+}
+
+TEST_F(CoreWorkerTasksTest, AWorkerMarksWhatItStarts) {
+  Progress place;
+  place.Clear();
+  CoreWorkerOptions options;
+  options.progress = &place;
+  worker = Connect(/*is_driver=*/false, options);
+  Object* first = Submit();
+  Object* second = Submit();
+  Grant(*worker);
+  Call call = Next(*worker);
+  EXPECT_EQ(place.started(), 1u);
+  Reply(*worker, *call, "one");
+  EXPECT_EQ(Take(first), "one");
+  EXPECT_EQ(place.started(), 1u);
+  RunOne(*worker, "two");
+  EXPECT_EQ(Take(second), "two");
+  EXPECT_EQ(place.started(), 2u);
+}
+
 TEST_F(CoreWorkerTasksTest, AWorkerThatIsGoneBeforeItIsReachedCostsARetryOfTheLease) {
   Object* result = Submit();
   const LeaseId lease = Grant(WorkerId::FromRandom());  // Nobody listens there.

@@ -67,7 +67,7 @@ TEST_F(TaskTest, ACallArrivesAsItWasMade) {
   EXPECT_EQ(call.header.function_index, 7u);
   EXPECT_EQ(call.header.task, task.id);
   EXPECT_EQ(call.header.returns, 3);
-  EXPECT_EQ(call.header.flags, kCallHasBoth);
+  EXPECT_EQ(call.header.flags, kCallHasBoth | kCallOnce);
   EXPECT_EQ(std::string(call.args.begin(), call.args.end()), "the arguments");
   ASSERT_EQ(call.ref_args.size(), 2u);
   const ReceivedRefArg& first = call.ref_args[0];
@@ -83,6 +83,14 @@ TEST_F(TaskTest, ACallArrivesAsItWasMade) {
   EXPECT_EQ(second.head.owner, owner);
   EXPECT_EQ(second.head.bytes, 123'456u);
   EXPECT_THAT(second.nodes, ElementsAre(stored.nodes[0], stored.nodes[1]));
+}
+
+TEST_F(TaskTest, WhatMayRunAgainIsNotSaidToRunOnce) {
+  task.retries_left = 1;
+  ReceivedCall call;
+  const std::string body = Body();
+  ASSERT_TRUE(ParseCall(BytesOf(body), call));
+  EXPECT_EQ(call.header.flags, kCallHasBoth);
 }
 
 TEST_F(TaskTest, ACallWithoutArgumentsArrives) {

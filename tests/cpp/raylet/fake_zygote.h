@@ -4,7 +4,8 @@
 //
 // A forked process connects to the raylet, hands that socket to the test (whose
 // frames then come from a process with the right pid), and obeys lines:
-// "exit N", "kill N" (a signal to itself), "out TEXT", "err TEXT".
+// "exit N", "kill N" (a signal to itself), "mark N" (its place on the board is that),
+// "out TEXT", "err TEXT".
 //
 // Threading: constant. Ownership: none. Errors: none.
 #pragma once
@@ -12,7 +13,7 @@
 namespace skyray::raylet {
 
 inline constexpr char kFakeZygote[] = R"(#!/usr/bin/python3 -SE
-import array, json, os, select, signal, socket, struct, sys
+import array, json, mmap, os, select, signal, socket, struct, sys
 
 zygote = socket.socket(fileno=3)
 
@@ -43,6 +44,9 @@ def worker(order, fds):
             os._exit(int(rest))
         elif verb == "kill":
             os.kill(os.getpid(), int(rest))
+        elif verb == "mark":
+            with mmap.mmap(4, 0) as board:
+                struct.pack_into("<Q", board, 64 * order["progress_place"], int(rest))
         else:
             os.write({"out": 1, "err": 2}[verb], rest.encode().decode("unicode_escape").encode())
         test.sendall(b".")

@@ -60,6 +60,29 @@ TEST_F(NodeServerTest, TheOwnerHearsTheSignalAndTheLastWordsOfItsWorker) {
   RunUntil([&] { return Event(pb::NodeEvent::kWorkerDied) != nullptr; });
 }
 
+TEST_F(NodeServerTest, HowFarADeadWorkerWasIsToldToWhoeverHeldIt) {
+  StartNode();
+  auto driver = Driver();
+  TestWorker worker = Worker();
+  RequestLease(*driver, 2 * kResourceUnit);
+  const ipc::Frame granted = Take<wire::LeaseReply>(*driver);
+  worker.Do("mark 9");
+  ReturnLease(*driver, In<wire::LeaseReply>(granted));
+  RequestLease(*driver, 2 * kResourceUnit);
+  Take<wire::LeaseReply>(*driver);
+  worker.Do("kill 9");
+  const ipc::Frame untold = Take<wire::LeaseLost>(*driver);
+  EXPECT_EQ(In<wire::LeaseLost>(untold).started(), UINT64_MAX) << "the mark was another lease's";
+
+  RequestLease(*driver, 2 * kResourceUnit);
+  TestWorker other = Worker();
+  Take<wire::LeaseReply>(*driver);
+  other.Do("mark 5");
+  other.Do("exit 1");
+  const ipc::Frame told = Take<wire::LeaseLost>(*driver);
+  EXPECT_EQ(In<wire::LeaseLost>(told).started(), 4u);
+}
+
 TEST_F(NodeServerTest, AWorkerThatSaysThatItLeavesIsBelievedHoweverTheNewsComes) {
   StartNode();
   auto driver = Driver();
