@@ -259,6 +259,10 @@ class Hooks:
         """Worker: called before user code when the granted GPUs change."""
     def on_log(self, name: str, pid: int, node_ip: str, is_stderr: bool, lines: list[str]) -> None:
         """Driver: print worker output. From the I/O thread."""
+    def on_failure(self, what: str, error: BaseException) -> None:
+        """``error`` may not reach the user otherwise. ``what`` comes of it; "": nothing, and
+        the result that it is was let go of unseen. From any thread."""
+
     def on_notice(self, text: str, is_error: bool) -> None:
         """Driver: tell the user. From the I/O thread."""
 

@@ -301,6 +301,11 @@ class Hooks:
             text = "\n".join(f"{label} {line}" for line in lines)
         _say(text, stream)
 
+    def on_failure(self, what: str, error: BaseException) -> None:
+        from . import _failures
+
+        _failures.tell(what, error)
+
     def on_notice(self, text: str, is_error: bool) -> None:
         _say(f"skyray: {text}", sys.stderr)
 

@@ -432,6 +432,8 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call) {
   }
   if (!instance) {
     const std::string error = TakeTaskError(call.name + ".__init__");
+    TellFailure("Exception raised in creation task",
+                core_worker::MakeValue({PayloadFormat::TaskError, error, {}}));
     const ReleaseGil released;
     worker.ActorStarted(call, PayloadParts{PayloadFormat::TaskError, error, {}},
                         "its __init__ raised");

@@ -2,6 +2,7 @@
 #include "bindings/requests.h"
 
 #include "bindings/child.h"
+#include "bindings/serialization.h"
 #include "bindings/session.h"
 #include "core_worker/frames_out.h"
 
@@ -45,6 +46,7 @@ bool TakeHooks(PyObject* hooks, Hooks& out) {
       {"listed_items", &out.listed_items},
       {"on_log", &out.on_log},
       {"on_notice", &out.on_notice},
+      {"on_failure", &out.on_failure},
   };
   for (const auto& [name, slot] : wanted) {
     PyObject* function = PyObject_GetAttrString(hooks, name);
@@ -84,6 +86,11 @@ void OnNotice(const std::string& text, bool is_error) {
       PyRef(PyObject_CallFunction(hook, "s#O", text.data(), static_cast<Py_ssize_t>(text.size()),
                                   is_error ? Py_True : Py_False)),
       hook);
+}
+
+void OnFailure(const std::string& what, const core_worker::ValuePtr& error) {
+  const AcquireGil gil;
+  TellFailure(what, error);
 }
 
 bool Interrupted() {
@@ -139,6 +146,7 @@ PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
   options.entrypoint = entrypoint;
   options.on_log = OnLog;
   options.on_notice = OnNotice;
+  options.on_failure = OnFailure;
   options.interrupted = Interrupted;
   options.progress = PlaceTaken();
   auto worker = [&] {

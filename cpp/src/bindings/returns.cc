@@ -52,13 +52,9 @@ bool SerializeItems(const core_worker::IncomingCall& call, PyObject* generator,
 }  // namespace
 
 std::string TakeTaskError(const std::string& name) {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-  const PyRef owned_type(type), owned_value(value), owned_traceback(traceback);
-  const PyRef bytes(PyObject_CallFunction(TheSession().hooks.task_error, "Os#", value, name.data(),
-                                          static_cast<Py_ssize_t>(name.size())));
+  const PyRef raised = TakeException();
+  const PyRef bytes(PyObject_CallFunction(TheSession().hooks.task_error, "Os#", raised.get(),
+                                          name.data(), static_cast<Py_ssize_t>(name.size())));
   if (bytes && PyBytes_Check(bytes.get())) {
     return {PyBytes_AS_STRING(bytes.get()), static_cast<size_t>(PyBytes_GET_SIZE(bytes.get()))};
   }

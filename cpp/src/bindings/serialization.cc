@@ -157,12 +157,8 @@ PyObject* NewBuffer(const ReadableValue& value, std::span<const uint8_t> bytes) 
 // exception of the value's own code must not pass for one of the task that made it.
 PyObject* Loaded(PyObject* loaded) {
   if (loaded != nullptr || !PyErr_ExceptionMatches(PyExc_Exception)) return loaded;
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-  const PyRef owned_type(type), owned_value(value), owned_traceback(traceback);
-  const PyRef error(PyObject_CallOneArg(TheSession().hooks.load_failed, value));
+  const PyRef raised = TakeException();
+  const PyRef error(PyObject_CallOneArg(TheSession().hooks.load_failed, raised.get()));
   if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
   return nullptr;
 }
@@ -316,6 +312,16 @@ bool InitSerialization() {
   pickle_loads = PyObject_GetAttrString(pickle.get(), "loads");
   buffers_keyword = Py_BuildValue("(s)", "buffers");
   return pickle_loads != nullptr && buffers_keyword != nullptr;
+}
+
+void TellFailure(const std::string& what, const core_worker::ValuePtr& error) {
+  PyObject* hook = TheSession().hooks.on_failure;
+  if (hook == nullptr) return;
+  const PyRef none(Deserialize({error, nullptr, error->span()}));  // It raises.
+  const PyRef exception = TakeException();
+  const PyRef told(PyObject_CallFunction(hook, "s#O", what.data(),
+                                         static_cast<Py_ssize_t>(what.size()), exception.get()));
+  if (!told) PyErr_WriteUnraisable(hook);
 }
 
 }  // namespace skyray::bindings

@@ -52,6 +52,8 @@ void EncodeCompactTupleHead(Py_ssize_t items, std::string& out);
 
 // The value; for an error payload, null with that error raised.
 PyObject* Deserialize(const core_worker::ReadableValue& value);
+// Has the user told of an error, by the hook. It raises nothing.
+void TellFailure(const std::string& what, const core_worker::ValuePtr& error);
 
 // The bytes in a value that a ValueBuffer of it stands for; null, with an exception set,
 // if `buffer` is something else.

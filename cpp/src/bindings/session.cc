@@ -16,6 +16,16 @@ core_worker::CoreWorker* RequireWorker() {
   return nullptr;
 }
 
+PyRef TakeException() {
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  return PyRef(value);
+}
+
 PyObject* RaiseStatus(const Status& status, const std::string& actor_hex) {
   if (PyErr_Occurred() != nullptr) return nullptr;
   const Session& session = TheSession();

@@ -27,6 +27,7 @@ struct Hooks {
   PyObject* listed_items = nullptr;
   PyObject* on_log = nullptr;
   PyObject* on_notice = nullptr;
+  PyObject* on_failure = nullptr;
 };
 
 struct Session {
@@ -87,5 +88,8 @@ class PyRef {
  private:
   PyObject* object_ = nullptr;
 };
+
+// The exception that is set, with its traceback; none is set any more.
+PyRef TakeException();
 
 }  // namespace skyray::bindings

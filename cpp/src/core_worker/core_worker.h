@@ -275,6 +275,11 @@ class CoreWorker : private GatewayHandler {
   void ExplainTask(const Task& task, Explanation& out, int depth) const;
   void ExplainActor(const Actor& actor, const Task& call, Explanation& out) const;
   const Task* FindTaskOf(const Object& object) const;
+  void TellUnheeded(const ValuePtr& error);
+  // Before the retry is counted.
+  void TellRetried(const Task& task, const ValuePtr& error);
+  // Where an actor's creator may have to hear of it.
+  void TellActorEnded(const Actor& actor, const fb::raylet::ActorInfo& info);
   // The raylet's words; nothing: interrupted meanwhile.
   std::optional<std::string> AskRayletWhy(const Explanation& asked);
 

@@ -293,11 +293,13 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
       FailLost(actor, actors_.LivesAt(actor, ToAddress(info.address())));
       return ConnectActor(actor);
     case fbr::ActorState::Restarting:
+      TellActorEnded(*actor, info);
       FailLost(actor, actors_.ProcessEnded(actor, DescribeExit(info.exit())));
       return CloseToDead(actor, info.exit());
     case fbr::ActorState::Dead:
       break;
   }
+  TellActorEnded(*actor, info);
   actor->state = ActorState::Dead;
   actor->death_code =
       info.death_error() == ErrorCode::Ok ? ErrorCode::ActorDied : info.death_error();

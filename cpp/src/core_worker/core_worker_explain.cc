@@ -89,6 +89,34 @@ bool CoreWorker::TellWhyWaiting(Lock& lock, std::span<Object* const> objects) {
   return goes_on;
 }
 
+void CoreWorker::TellUnheeded(const ValuePtr& error) {
+  if (!options_.on_failure || !raylet_lost_.empty()) return;
+  gateway_.Defer([this, error] { options_.on_failure("", error); });
+}
+
+void CoreWorker::TellRetried(const Task& task, const ValuePtr& error) {
+  if (!options_.on_failure) return;
+  const std::string left = task.retries_left < 0 ? "no limit of retries"
+                           : task.retries_left == 1
+                               ? "the last retry"
+                               : std::to_string(task.retries_left) + " retries left";
+  gateway_.Defer([this, error, what = task.function->name + " is run again (" + left + ")"] {
+    options_.on_failure(what, error);
+  });
+}
+
+void CoreWorker::TellActorEnded(const Actor& actor, const fbr::ActorInfo& info) {
+  // What was asked for, and an __init__ that raised, is known where it happened.
+  if (!options_.on_notice || !actor.ours || info.exit() == nullptr || info.exit()->expected()) {
+    return;
+  }
+  const bool restarts = info.state() == fbr::ActorState::Restarting;
+  gateway_.Defer(
+      [this, text = "actor " + actor.class_name + " (" + actor.id.Hex() + ") " +
+                    (restarts ? "is started again: " : "is dead: ") +
+                    DescribeExit(info.exit())] { options_.on_notice(text, /*is_error=*/true); });
+}
+
 std::optional<std::string> CoreWorker::AskRayletWhy(const Explanation& asked) {
   auto reply = Request(
       [&](Builder& builder, fbr::Body& type) {

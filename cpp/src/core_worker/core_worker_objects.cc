@@ -243,6 +243,7 @@ void CoreWorker::LookElsewhere(std::span<Object* const> objects, std::span<const
 
 bool CoreWorker::OnReady(Object* object, std::function<void()> callback) {
   Lock lock(gateway_.mutex());
+  object->unheeded = false;
   if (object->state != ObjectState::Pending) return false;
   AskOwner(object);
   object->Extras().callbacks.push_back(std::move(callback));
@@ -265,6 +266,8 @@ WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted
   if (wanted == 0) return WaitResult::Done;
   Lock lock(gateway_.mutex());
   size_t ready = 0;
+  // Also those behind the first that failed, or that is one too many.
+  for (Object* object : objects) object->unheeded = false;
   for (Object* object : objects) {
     ready += object->state != ObjectState::Pending;
     if (ready == wanted) return WaitResult::Done;
@@ -339,6 +342,7 @@ Result<ReadableValue> CoreWorker::Read(Object* object, int64_t deadline_ns, bool
     uint32_t attempt = 0;
     {
       Lock lock(gateway_.mutex());
+      object->unheeded = false;
       if (object->state == ObjectState::InProcess) {
         return ReadableValue{object->value, nullptr, object->value->span()};
       }
@@ -490,6 +494,7 @@ void CoreWorker::Apply(FreedEffects& freed) {
   for (const auto& [object, owner, count] : freed.returned) {
     TellBorrow(false, {object, owner}, self_, count);
   }
+  for (const ValuePtr& error : freed.unheeded) TellUnheeded(error);
   const std::vector<ActorId> scopes = std::move(freed.scopes);
   freed = {};
   for (const ActorId& id : scopes) {

@@ -196,6 +196,7 @@ void CoreWorker::OnGetObject(Channel& channel, const ObjectId& id, uint32_t lost
         "object " + id.Hex() + " was freed by its owner: nobody was known to refer to it");
     return AnswerBorrower(channel, unknown);
   }
+  object->unheeded = false;
   if (lost_attempt != 0) ReportLost(object, lost_attempt - 1);
   if (object->released()) Recover(object);
   if (object->state != ObjectState::Pending) return AnswerBorrower(channel, *object);

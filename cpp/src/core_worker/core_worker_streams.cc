@@ -28,6 +28,7 @@ ValuePtr NotYieldedAgain(const Task& task, const Object& item) {
 
 void CoreWorker::MakeStream(Task* task, GeneratorKind kind, std::shared_ptr<ObjectStream>* stream) {
   if (kind == GeneratorKind::None) return;
+  for (Object* object : task->returns) object->unheeded = false;
   const bool listed = kind == GeneratorKind::Listed;
   task->flags |= listed ? kCallYields | kCallListed : kCallYields;
   task->stream =

@@ -80,6 +80,7 @@ std::vector<Object*> CoreWorker::MakeReturns(Task* task) {
   for (uint32_t i = 1; i <= task->returns_asked; ++i) {
     Object* object = objects_.New(ObjectIdOf(task->id, i));
     object->task_pending = true;
+    object->unheeded = true;
     object->maker = task;
     task->returns.push_back(object);
   }
@@ -109,6 +110,7 @@ std::vector<Object*> CoreWorker::SubmitTask(const TaskTemplate& options, CallArg
 
 void CoreWorker::WaitForArguments(Task* task) {
   for (const RefArgument& argument : task->ref_args) {
+    argument.object->unheeded = false;
     if (argument.object->state != ObjectState::Pending) continue;
     ++task->unresolved;
     argument.object->Extras().dependents.push_back(task);
@@ -336,6 +338,7 @@ bool CoreWorker::TakeReturns(ByteReader& reader, const ReplyHeader& header, Chan
       if (task->actor != nullptr && !task->cancelled) lost = ref.object;
     }
     retry = (header.flags & kReplyRetryable) != 0 && task->retries_left != 0;
+    if (retry) TellRetried(*task, CopyValue(payload));
     if (retry || lost) return true;
     const ValuePtr error = task->cancelled ? CancelledError(*task) : CopyValue(payload);
     EndStream(task, error, ready);
@@ -548,8 +551,9 @@ void CoreWorker::RetryOrFail(Task* task, ErrorCode code, const std::string& mess
       return Complete(task, MakeErrorValue(code, message));
     }
     if (options_.oom_retries_max > 0) ++task->oom_retries;
-  } else if (task->retries_left > 0) {
-    --task->retries_left;
+  } else {
+    TellRetried(*task, MakeErrorValue(code, message));
+    if (task->retries_left > 0) --task->retries_left;
   }
   task->sent = false;
   Dispatch(nullptr, task);

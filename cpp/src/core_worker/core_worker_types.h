@@ -43,6 +43,9 @@ struct CoreWorkerOptions {
   // From the leading thread, without the mutex.
   std::function<void(const OutputLines&)> on_log;
   std::function<void(const std::string& text, bool is_error)> on_notice;
+  // Errors that nobody may hear of otherwise: of a call that is made again, which `what` says,
+  // or of one whose result was let go of unseen (`what` is empty).
+  std::function<void(const std::string& what, const ValuePtr& error)> on_failure;
   // A wait that takes longer is explained, by on_notice.
   int64_t explain_after_ns = 10'000'000'000;
   // True if the waiting thread is to give up (a signal's handler raised).

@@ -128,6 +128,10 @@ void ObjectTable::Release(Object* object, FreedEffects& freed, std::vector<Objec
   if (object->owner == nullptr) {
     // Also if an error has taken the value's place since.
     if (!object->nodes.empty()) freed.store_copies.push_back({object->id, object->nodes});
+    if (object->unheeded && object->state == ObjectState::InProcess &&
+        IsTaskFailure(object->value->span())) {
+      freed.unheeded.push_back(object->value);
+    }
   } else if (object->registered) {
     freed.returned.push_back({object->id, *object->owner, 1 + object->registered_again});
     object->registered = false;

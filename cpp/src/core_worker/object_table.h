@@ -73,6 +73,7 @@ struct Object {
   bool asked = false;    // Borrowed, and GetObject is under way.
   bool hearsay = false;  // Borrowed, and where it is we know from a reference, not from the owner.
   bool in_table = false;
+  bool unheeded = false;         // A call's result that nobody waited for, read or passed on.
   bool lineage_evicted = false;  // Its task was forgotten to make room.
   bool seen = false;             // For who looks through a list for what is there twice.
   uint32_t attempt = 0;          // InStore: grows when its copies are others than before.
@@ -120,9 +121,11 @@ struct FreedEffects {
   std::vector<Returned> returned;  // Borrowed: tell the owner.
   std::vector<Task*> unneeded;     // Kept tasks whose stored returns are all freed.
   std::vector<ActorId> scopes;     // Actors of which no shared handle is left.
+  std::vector<ValuePtr> unheeded;  // Errors of calls that nobody has looked at.
 
   bool empty() const {
-    return store_copies.empty() && returned.empty() && unneeded.empty() && scopes.empty();
+    return store_copies.empty() && returned.empty() && unneeded.empty() && scopes.empty() &&
+           unheeded.empty();
   }
 };
 

@@ -126,6 +126,25 @@ SystemErrorView ParseSystemError(const PayloadView& payload) {
           std::string(text.substr(1 + kActorHexBytes))};
 }
 
+bool IsTaskFailure(std::span<const uint8_t> bytes) {
+  if (!IsError(bytes)) return false;
+  const auto payload = PayloadView::Parse(bytes);
+  if (!payload) return false;
+  if (payload->format == PayloadFormat::TaskError) {
+    return payload->inband.empty() || payload->inband.front() != kOfCreation;
+  }
+  switch (ParseSystemError(*payload).code) {
+    case ErrorCode::WorkerCrashed:
+    case ErrorCode::OutOfMemoryKilled:
+    case ErrorCode::NodeDied:
+    case ErrorCode::RuntimeEnvFailed:
+    case ErrorCode::Unschedulable:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool IsError(std::span<const uint8_t> payload) {
   uint32_t format;
   if (payload.size() < sizeof format) return false;

@@ -122,5 +122,8 @@ struct SystemErrorView {
 // REQUIRES: the payload's format is SystemError.
 SystemErrorView ParseSystemError(const PayloadView& payload);
 bool IsError(std::span<const uint8_t> payload);
+// One that its maker might want to hear of if nobody looks at it: not that somebody
+// cancelled a call, nor that its actor is gone.
+bool IsTaskFailure(std::span<const uint8_t> payload);
 
 }  // namespace skyray::core_worker

@@ -59,6 +59,29 @@ TEST_F(ObjectTableTest, AnObjectGoesWithItsLastReference) {
   EXPECT_EQ(table.size(), 0u);
 }
 
+TEST_F(ObjectTableTest, AnErrorThatNobodyLookedAtIsLeftOver) {
+  const ValuePtr error = MakeErrorValue(ErrorCode::WorkerCrashed, "");
+  for (const bool unheeded : {true, false}) {
+    Object* before = New();
+    Object* after = New();
+    Object* fine = New();
+    for (Object* object : {before, after, fine}) object->unheeded = unheeded;
+    after->task_pending = true;
+    Drop(after);
+    EXPECT_TRUE(freed.empty());
+    table.SetValue(before, error, ready);
+    table.SetValue(after, error, ready);
+    Fill(fine);
+    Drop(before);
+    Drop(fine);
+    EXPECT_EQ(freed.unheeded.size(), unheeded ? 1u : 0u);
+    EXPECT_EQ(freed.empty(), !unheeded);
+    table.TaskDone(after, freed);
+    EXPECT_EQ(freed.unheeded.size(), unheeded ? 2u : 0u);
+    freed = {};
+  }
+}
+
 TEST_F(ObjectTableTest, OnlyAPublishedObjectIsFoundByItsName) {
   Object* object = New();
   const ObjectId id = object->id;

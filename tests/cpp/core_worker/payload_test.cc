@@ -167,5 +167,19 @@ TEST(ErrorValue, OnlyErrorsAreErrors) {
   EXPECT_TRUE(IsError(MakeValue({PayloadFormat::TaskError, "", {}})->span()));
 }
 
+TEST(ErrorValue, ATasksOwnFailureIsOneAndWhatItsUserDidIsNot) {
+  const ValuePtr raised = MakeValue({PayloadFormat::TaskError, "the exception", {}});
+  EXPECT_TRUE(IsTaskFailure(raised->span()));
+  EXPECT_TRUE(IsTaskFailure(MakeErrorValue(ErrorCode::WorkerCrashed, "")->span()));
+  EXPECT_TRUE(IsTaskFailure(MakeErrorValue(ErrorCode::OutOfMemoryKilled, "")->span()));
+  EXPECT_FALSE(IsTaskFailure(CreationError(raised, std::string(32, 'a'))->span()));
+  for (const ErrorCode code : {ErrorCode::TaskCancelled, ErrorCode::ActorDied,
+                               ErrorCode::ActorUnavailable, ErrorCode::ObjectLost}) {
+    EXPECT_FALSE(IsTaskFailure(MakeErrorValue(code, "")->span()));
+  }
+  EXPECT_FALSE(IsTaskFailure(TextValue("fine")->span()));
+  EXPECT_FALSE(IsTaskFailure(BytesOf(std::string(8, '\xff')))) << "not even a payload";
+}
+
 }  // namespace
 }  // namespace skyray::core_worker
