@@ -197,4 +197,4 @@ class _Threads:
             _core.run_calls(index, lambda: self._start(index))
         except SystemExit as request:
             self._exit = request
-            _core.request_exit("a method raised SystemExit")
+            _core.leave_with(_worker.exit_code_of(request))

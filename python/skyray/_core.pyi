@@ -531,7 +531,10 @@ def run_calls(group: int, spawn: Callable[[], None]) -> None:
     when no other thread waits for the next one."""
 
 def await_exit() -> None: ...
-def request_exit(reason: str) -> None: ...
+def leave_with(exit_code: int, /) -> None:
+    """The process is to end, as the user's code asked for, when what runs has ended. An actor's is
+    started again after a code that is not 0, while it may be."""
+
 def take_call() -> Call | None: ...
 def await_work(timeout: float | None) -> int:
     """Waits for calls that may start (1), the descriptor being readable (2), the end

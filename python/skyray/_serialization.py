@@ -192,15 +192,18 @@ def dump_task_error(
     trace = user_traceback(error) + _hint(error)
     # A task that failed because another one did is blamed on that one's cause.
     cause = error.cause if isinstance(error, RayTaskError) else error
-    if type(error).__name__ == "CancelledError" and isinstance(error, _asyncio_cancelled()):
+    if _was_cancelled(error):
         cause = TaskCancelledError()
     fields = (name, trace, None, f"skyray::{name}", os.getpid(), ip, actor_repr, actor_id)
     return pickle.dumps((fields, dump_cause(cause, trace)), protocol=5)
 
 
-def _asyncio_cancelled() -> tuple[type[BaseException], ...]:
+def _was_cancelled(error: BaseException) -> bool:
+    """Whether a coroutine on this thread's event loop was; elsewhere that is a class as others."""
     asyncio = sys.modules.get("asyncio")
-    return (asyncio.CancelledError,) if asyncio is not None else ()
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return False
+    return isinstance(error, asyncio.CancelledError)
 
 
 def _hint(error: BaseException) -> str:

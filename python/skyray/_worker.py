@@ -310,6 +310,15 @@ class Hooks:
         _say(f"skyray: {text}", sys.stderr)
 
 
+def exit_code_of(request: SystemExit) -> int:
+    """What the process is to end with; a text is printed, as Python does."""
+    if request.code is None or isinstance(request.code, int):
+        return request.code or 0
+    _say(str(request.code), sys.stderr)
+    request.code = 1
+    return 1
+
+
 def remark_on_blocking() -> None:
     """Says once, in an async actor, that the call stops everything else on its event loop."""
     global warn_of_blocking

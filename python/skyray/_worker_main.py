@@ -51,7 +51,9 @@ def main(order: dict[str, Any]) -> int:
         try:
             _run()
         except SystemExit as request:
-            code = _exit_code(request)
+            code = _worker.exit_code_of(request)
+            if _core.context()["actor"] is not None:  # A task's end is told by the code alone.
+                _core.leave_with(code)
         _end_actor()
         # What the user's code registered; threads of theirs are not waited for.
         atexit._run_exitfuncs()
@@ -90,13 +92,6 @@ def _run() -> None:
         _concurrency.run_threaded_actor(became)
     else:
         _concurrency.run_async_actor(became)
-
-
-def _exit_code(request: SystemExit) -> int:
-    if request.code is None or isinstance(request.code, int):
-        return request.code or 0
-    print(request.code, file=sys.stderr)
-    return 1
 
 
 def _take_job_config(config: dict[str, Any], python_path: list[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from waiting import ended, printed, until
 
 import skyray
+from skyray.exceptions import ActorDiedError, ActorUnavailableError, WorkerCrashedError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,6 +108,50 @@ def test_one_that_fails_at_its_end_ends_all_the_same(
     until(lambda: ended(pid), "its process ends")
     assert (tmp_path / "atexit").exists()
     printed(capfd, "ValueError: cannot let go")
+
+
+class Restarting:
+    def exit(self, code: int | str | None) -> None:
+        sys.exit(code)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class AsyncRestarting(Restarting):
+    async def nothing(self) -> None:
+        """Makes it run on an event loop."""
+
+
+@pytest.mark.parametrize("kind", ["plain", "async", "threaded"])
+@pytest.mark.parametrize("code", [0, 1, None, "no more"])
+def test_an_exit_code_decides_whether_an_actor_is_started_again(
+    kind: str, code: int | str | None
+) -> None:
+    options = {"max_restarts": 1, "max_concurrency": 2 if kind == "threaded" else None}
+    cls = AsyncRestarting if kind == "async" else Restarting
+    actor = skyray.remote(**options)(cls).remote()
+    pid = skyray.get(actor.pid.remote(), timeout=60)
+    if code:
+        with pytest.raises(ActorUnavailableError):
+            skyray.get(actor.exit.remote(code), timeout=60)
+        assert skyray.get(actor.pid.remote(), timeout=60) != pid
+    else:
+        with pytest.raises(ActorDiedError, match=r"sys.exit\(0\) was called"):
+            skyray.get(actor.exit.remote(code), timeout=60)
+
+
+def test_a_task_that_exits_is_tried_again(tmp_path: Path) -> None:
+    @skyray.remote(max_retries=1)
+    def leave(code: int) -> None:
+        with open(tmp_path / str(code), "a") as file:
+            file.write(".")
+        sys.exit(code)
+
+    for code in (0, 3):
+        with pytest.raises(WorkerCrashedError, match=f"exited with code {code}"):
+            skyray.get(leave.remote(code), timeout=60)
+        assert (tmp_path / str(code)).read_text() == ".."
 
 
 def test_a_crash_says_where_in_python_it_was() -> None:

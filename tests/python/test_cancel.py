@@ -355,3 +355,18 @@ def test_wrong_arguments() -> None:
     for wrong in (3, Actor.remote(), [], None):
         with pytest.raises(TypeError, match="only supported for object refs"):
             skyray.cancel(wrong)
+
+
+def test_a_cancelled_error_of_a_tasks_own_is_that_of_a_coroutine_only_on_a_loop() -> None:
+    class Plain:
+        def cancelled(self) -> None:
+            raise asyncio.CancelledError
+
+    class Async:
+        async def cancelled(self) -> None:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        skyray.get(skyray.remote(Plain).remote().cancelled.remote(), timeout=60)
+    with pytest.raises(TaskCancelledError):
+        skyray.get(skyray.remote(Async).remote().cancelled.remote(), timeout=60)

@@ -10,6 +10,7 @@ namespace {
 
 using core_worker::CoreWorker;
 using core_worker::IncomingCall;
+using core_worker::Leaving;
 
 PyTypeObject call_type{};  // Filled in and made ready below.
 
@@ -69,7 +70,7 @@ bool Terminate(CoreWorker& worker, IncomingCall& call) {
   // to start anew, the caller has to ask again.
   worker.Abandon(call);
   worker.RequestExit("all its handles went out of scope, or it was told to terminate",
-                     /*after_queued=*/true);
+                     Leaving::AfterQueued);
   return true;
 }
 
@@ -208,11 +209,12 @@ PyObject* AwaitExit(PyObject*, PyObject*) {
   Py_RETURN_NONE;
 }
 
-PyObject* RequestExit(PyObject*, PyObject* reason) {
+PyObject* LeaveWith(PyObject*, PyObject* exit_code) {
   CoreWorker* worker = RequireWorker();
-  const char* text = PyUnicode_AsUTF8(reason);
-  if (worker == nullptr || text == nullptr) return nullptr;
-  worker->RequestExit(text);
+  const long code = PyLong_AsLong(exit_code);
+  if (worker == nullptr || (code == -1 && PyErr_Occurred() != nullptr)) return nullptr;
+  worker->RequestExit("sys.exit(" + std::to_string(code) + ") was called",
+                      code == 0 ? Leaving::Announced : Leaving::LikeACrash);
   Py_RETURN_NONE;
 }
 
@@ -276,7 +278,7 @@ PyMethodDef functions[] = {
     {"run_worker", RunWorker, METH_NOARGS, "A worker's main loop."},
     {"run_calls", RunCalls, METH_VARARGS, "run_calls(group, spawn): a thread's loop."},
     {"await_exit", AwaitExit, METH_NOARGS, "Waits until the process is to end."},
-    {"request_exit", RequestExit, METH_O, "The process is to end when what runs has ended."},
+    {"leave_with", LeaveWith, METH_O, "leave_with(code): it ends when what runs has ended."},
     {"take_call", TakeCall, METH_NOARGS, "The next Call, or None."},
     {"await_work", AwaitWork, METH_O,
      "await_work(timeout): 1 calls | 2 descriptors | 4 exit | 8 cancelled | 16 room."},

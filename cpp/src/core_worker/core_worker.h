@@ -211,9 +211,8 @@ class CoreWorker : private GatewayHandler {
   static void SetCurrentTask(const TaskId* task);
   // Null if the caller bound none (an actor's calls).
   std::shared_ptr<const BoundLease> LeaseOf(const IncomingCall& call);
-  // The process ends when what runs has been answered; with `after_queued`, what
-  // is queued too.
-  void RequestExit(const std::string& reason, bool after_queued = false);
+  // The process ends when what runs has been answered.
+  void RequestExit(const std::string& reason, Leaving how = Leaving::Announced);
   // The task that stands for what this process puts itself.
   const TaskId& put_task() const { return put_task_; }
 

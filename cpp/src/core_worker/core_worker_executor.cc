@@ -410,10 +410,11 @@ void CoreWorker::Retire(const std::string& reason) {
   gateway_.FlushDirty(lock);
 }
 
-void CoreWorker::RequestExit(const std::string& reason, bool after_queued) {
+void CoreWorker::RequestExit(const std::string& reason, Leaving how) {
   Lock lock(gateway_.mutex());
   exit_reason_ = reason;
-  exit_after_queued_ = after_queued;
+  exit_after_queued_ = how == Leaving::AfterQueued;
+  if (how == Leaving::LikeACrash) told_exiting_ = true;
   EndIfDone();
   gateway_.FlushDirty(lock);
 }

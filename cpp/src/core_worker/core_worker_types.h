@@ -141,6 +141,13 @@ struct Work {
   bool cancelled = false;    // Calls on the loop have been cancelled (IsCancelled).
 };
 
+// How a process goes that was asked to.
+enum class Leaving : uint8_t {
+  Announced,    // Its raylet is told why: that is the end of its actor.
+  AfterQueued,  // The same, once the calls that wait are answered.
+  LikeACrash,   // Its exit code is to speak: its actor may be started again.
+};
+
 struct Statistics {
   size_t objects, objects_borrowed, tasks_pending, leases, actors;
 };

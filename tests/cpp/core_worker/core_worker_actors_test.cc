@@ -121,7 +121,7 @@ TEST_F(CoreWorkerActorsTest, TheEndWaitsForWhatRunsAndIsQueued) {
   Call other = worker->NextCall(1);
   EXPECT_EQ(other->method, "read");
   EXPECT_EQ(worker->TakeCall(), nullptr);  // Both groups are full.
-  worker->RequestExit("told to", /*after_queued=*/true);
+  worker->RequestExit("told to", Leaving::AfterQueued);
   Reply(*worker, *other, "io");
   Reply(*worker, *second, "second");
   Call third = worker->TakeCall();
