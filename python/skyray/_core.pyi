@@ -255,6 +255,9 @@ class Hooks:
     def listed_items(self, refs: list[ObjectRef]) -> Any:
         """The value of a task whose items these are (num_returns="dynamic")."""
 
+    def set_threads(self, count: int) -> None:
+        """As many CPUs has the task that is to run now; 1 at first."""
+
     def set_accelerators(self, gpu_ids: list[str]) -> None:
         """Worker: called before user code when the granted GPUs change."""
     def on_log(self, name: str, pid: int, node_ip: str, is_stderr: bool, lines: list[str]) -> None:

@@ -25,6 +25,7 @@ CODE_WARN_BYTES = 10 << 20
 CODE_MAX_BYTES = 60 << 20
 
 _CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+_OMP_NUM_THREADS = "OMP_NUM_THREADS"
 # Set to "1": workers' output is shown as it is, without whose it is.
 _NO_LABELS = "SKYRAY_DISABLE_WORKER_LOG_PREFIX"
 
@@ -148,7 +149,8 @@ def _connect(
     is_worker = worker_id is not None
     # A line of JSON is to stay one.
     labelled = "logging" not in job and os.environ.get(_NO_LABELS) != "1"
-    hooks = Hooks(log_to_driver, labelled=labelled)
+    env_vars = (runtime_env or {}).get("env_vars")
+    hooks = Hooks(log_to_driver, labelled=labelled, env_vars=env_vars)
     entrypoint = " ".join(sys.argv) if not is_worker else ""
     info = _core.connect(
         raylet_socket,
@@ -227,7 +229,9 @@ class Code:
 class Hooks:
     """What the core calls; see ``_core.pyi``."""
 
-    def __init__(self, log_to_driver: bool, *, labelled: bool) -> None:
+    def __init__(
+        self, log_to_driver: bool, *, labelled: bool, env_vars: dict[str, str] | None = None
+    ) -> None:
         from . import _serialization
 
         self.serialize = _serialization.serialize
@@ -238,6 +242,8 @@ class Hooks:
         self.node_ip = ""
         # As this process was started with it; a lease of GPUs replaces it meanwhile.
         self.devices_given = os.environ.get(_CUDA_VISIBLE_DEVICES)
+        chosen = _OMP_NUM_THREADS in (env_vars or ())
+        self._sets_threads = not chosen and f"SKYRAY_SETS_{_OMP_NUM_THREADS}" in os.environ
         self._load_code = _serialization.load_code
         self._dump_task_error = _serialization.dump_task_error
         self._log_to_driver = log_to_driver
@@ -287,6 +293,11 @@ class Hooks:
             os.environ[_CUDA_VISIBLE_DEVICES] = self.devices_given
         else:
             os.environ.pop(_CUDA_VISIBLE_DEVICES, None)
+
+    def set_threads(self, count: int) -> None:
+        # For libraries that are loaded from now on. The zygote's have one thread each.
+        if self._sets_threads:
+            os.environ[_OMP_NUM_THREADS] = str(count)
 
     def on_log(self, name: str, pid: int, node_ip: str, is_stderr: bool, lines: list[str]) -> None:
         if not self._log_to_driver:

@@ -13,7 +13,11 @@ from ._lifecycle import ensure_connected
 from ._worker import Code, current
 from .options import (
     ACTOR,
+    ASYNC_GENERATOR,
+    GENERATOR,
     METHOD,
+    check_yields,
+    code_flags,
     remote_with_options,
     resources_of,
     returns_of,
@@ -70,6 +74,9 @@ def method(*args: Any, **options: Any) -> Any:
     validate_options(METHOD, options, in_options=False)
 
     def annotate(function: F) -> F:
+        flags = code_flags(function)
+        yields = flags is None or bool(flags & (GENERATOR | ASYNC_GENERATOR))
+        check_yields(options.get("num_returns"), function.__name__, yields=yields)
         setattr(function, _METHOD_OPTIONS, options)
         return function
 
@@ -129,6 +136,8 @@ class ActorMethod:
         given = {name: value for name, value in options.items() if value is not None}
         if "concurrency_group" in given:
             _check_group(given["concurrency_group"], self._groups, self._name)
+        # A generator's have it, and those that say so themselves.
+        check_yields(given.get("num_returns"), self._name, yields="num_returns" in own)
         merged: _core.MethodOptions = {**own, **_core_options(given)}
         return ActorMethod(self._core, self._name, (parameters, merged), self._groups)
 

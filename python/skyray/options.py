@@ -18,6 +18,10 @@ GRANULARITY = 0.0001
 AMOUNT_MAX = 1e14
 # Values of num_returns for functions that yield what they return.
 GENERATORS = ("streaming", "dynamic")
+# In the flags of code.
+COROUTINE = 0x80
+GENERATOR = 0x20
+ASYNC_GENERATOR = 0x200
 # Calls of an actor, or of one of its concurrency groups, that run at once.
 CONCURRENCY_MAX = 1_000_000
 # Resources that more than one of can only be had whole.
@@ -366,6 +370,27 @@ def value_of(scope: str, options: dict[str, Any], name: str) -> Any:
 def remote_with_options(self: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
     """As a method: ``self.options(**options).remote(*args, **kwargs)`` in one call."""
     return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
+
+def code_flags(function: Any) -> int | None:
+    """Of its code, as ``inspect.CO_...`` name them; None if it has none of Python's.
+
+    Importing inspect takes longer than all else that a small program does.
+    """
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return getattr(code, "co_flags", None)
+
+
+def check_yields(num_returns: Any, name: str, *, yields: bool) -> None:
+    """
+    Raises:
+        ValueError: each item is to be a value, of a function or method that has none.
+    """
+    if num_returns in GENERATORS and not yields:
+        raise ValueError(
+            f"num_returns={num_returns!r} can only be used with generator functions (those that "
+            f"use 'yield'), and {name} is none."
+        )
 
 
 def returns_of(options: dict[str, Any], *, is_generator: bool) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from ._arity import arity_of, parameters_of
 from ._lifecycle import ensure_connected
 from ._worker import Code
 from .options import (
+    ASYNC_GENERATOR,
+    COROUTINE,
+    GENERATOR,
     TASK,
+    check_yields,
+    code_flags,
     remote_with_options,
     resources_of,
     returns_of,
@@ -23,10 +28,6 @@ from .options import (
 __all__ = ["RemoteFunction"]
 
 R = TypeVar("R")
-
-_COROUTINE = 0x80
-_GENERATOR = 0x20
-_ASYNC_GENERATOR = 0x200
 
 
 class RemoteFunction(Generic[R]):
@@ -47,11 +48,14 @@ class RemoteFunction(Generic[R]):
     def __init__(
         self, function: Callable[..., R], options: dict[str, Any], code: Code | None = None
     ) -> None:
-        if _flags(function) & (_COROUTINE | _ASYNC_GENERATOR):
+        flags = code_flags(function)
+        if (flags or 0) & (COROUTINE | ASYNC_GENERATOR):
             raise ValueError(
                 "'async def' should not be used for remote tasks. You can wrap the async function "
                 f"with `asyncio.run(f())`, or make {_name(function)} a method of an actor."
             )
+        yields = flags is None or bool(flags & GENERATOR)
+        check_yields(options.get("num_returns"), _name(function), yields=yields)
         self._function = function
         self._options = options
         self._code = code or Code(function, _name(function))
@@ -97,7 +101,7 @@ class RemoteFunction(Generic[R]):
 
         resources = resources_of(TASK, self._options)
         connection = ensure_connected()
-        is_generator = bool(_flags(self._function) & _GENERATOR)
+        is_generator = bool((code_flags(self._function) or 0) & GENERATOR)
         options: _core.TaskOptions = {
             "function_id": self._code.export(connection),
             "name": self._options.get("name") or self.__name__,
@@ -116,9 +120,3 @@ class RemoteFunction(Generic[R]):
 
 def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
-
-
-def _flags(function: Callable[..., Any]) -> int:
-    """Of its code, as inspect.CO_... name them; importing inspect takes longer than all else."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return getattr(code, "co_flags", 0)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GPUs, which a node can be told to have: each worker sees those it was granted."""
+"""What a task is told of the GPUs and the CPUs that it was granted."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -100,3 +102,49 @@ def test_visible_devices_are_never_widened(monkeypatch: pytest.MonkeyPatch) -> N
         assert _machine.choose_gpus(None) == found
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert _machine.choose_gpus(None) == [str(i) for i in range(8)]
+
+
+_THREADS = """
+import os, skyray
+
+skyray.init(num_cpus=8)
+
+@skyray.remote
+def threads():
+    return os.environ["OMP_NUM_THREADS"]
+
+@skyray.remote
+class Actor:
+    def threads(self):
+        return os.environ["OMP_NUM_THREADS"]
+
+chosen = {"env_vars": {"OMP_NUM_THREADS": "5"}}
+refs = [
+    threads.remote(),
+    threads.options(num_cpus=4).remote(),
+    threads.options(num_cpus=2.5).remote(),
+    threads.options(num_cpus=0).remote(),
+    threads.options(num_cpus=4, runtime_env=chosen).remote(),
+    Actor.remote().threads.remote(),
+    Actor.options(num_cpus=3).remote().threads.remote(),
+    threads.remote(),
+]
+print(*skyray.get(refs))
+"""
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, "1 4 2 1 5 1 3 1"), ("7", "7 7 7 7 5 7 7 7")])
+def test_libraries_are_told_of_as_many_threads_as_there_are_cpus(
+    given: str | None, seen: str
+) -> None:
+    environment = {k: v for k, v in os.environ.items() if "OMP_NUM_THREADS" not in k}
+    if given is not None:
+        environment["OMP_NUM_THREADS"] = given
+    done = subprocess.run(
+        [sys.executable, "-c", _THREADS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, seen), done.stderr

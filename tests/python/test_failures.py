@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ def dies(after: Any = None) -> None:
 @skyray.remote
 def takes(value: Any) -> int:
     return 1
+
+
+@skyray.remote
+def yields_and_fails() -> Iterator[int]:
+    yield 1
+    raise ValueError("after an item")
 
 
 class Acting:
@@ -112,10 +119,7 @@ def test_what_was_looked_at_is_not_told_of(capfd: pytest.CaptureFixture[str]) ->
     skyray.kill(waiting)
     waiting.never.remote()
     del ref, cancelled
-    generator = skyray.remote(lambda: (1 / part for part in (1, 0))).options(
-        num_returns="streaming"
-    )
-    next(generator.remote())
+    next(yields_and_fails.remote())
     fails.remote("the last word")
     said = printed(capfd, "ValueError: the last word")
     assert said.count("Unhandled error") == 1, said

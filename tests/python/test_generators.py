@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import pickle
 import signal
@@ -342,14 +343,6 @@ class Yielder:
     async def consume(self, n: int) -> list[int]:
         return [await ref async for ref in count.remote(n)]
 
-    @skyray.method(num_returns="streaming")
-    def returned(self, n: int) -> Iterator[int]:
-        return iter(range(n))
-
-    @skyray.method(num_returns="streaming")
-    def not_one(self) -> int:
-        return 5
-
     async def endless(self) -> AsyncIterator[int]:
         i = 0
         while True:
@@ -364,7 +357,6 @@ def test_methods_of_async_actors() -> None:
     actor = Yielder.remote()
     assert values(actor.plain.remote(5)) == list(range(5))
     assert values(actor.asynchronous.remote(5)) == list(range(5))
-    assert values(actor.returned.remote(5)) == list(range(5))
     assert skyray.get(actor.consume.remote(20)) == list(range(20))
     generators = [actor.asynchronous.remote(100) for _ in range(10)]
     assert [values(generator) for generator in generators] == [list(range(100))] * 10
@@ -372,8 +364,6 @@ def test_methods_of_async_actors() -> None:
     assert skyray.get(next(broken)) == 1
     with pytest.raises(KeyError, match="later"):
         skyray.get(next(broken))
-    with pytest.raises(TypeError, match="not iterable"):
-        skyray.get(next(actor.not_one.remote()))
 
 
 def test_room_that_is_made_before_a_generator_pauses_is_seen() -> None:
@@ -453,13 +443,48 @@ def test_dynamic_generators() -> None:
     assert skyray.get(total.remote(reference)) == 3
 
 
-def test_what_is_no_generator_is_refused() -> None:
-    @skyray.remote(num_returns="streaming")
+class Numbers:
+    def number(self) -> int:
+        return 5
+
+    def count(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+
+@pytest.mark.parametrize("num_returns", ["streaming", "dynamic"])
+def test_what_is_no_generator_is_refused(num_returns: str) -> None:
     def number() -> int:
         return 5
 
-    with pytest.raises(TypeError, match="number is to yield its items"):
+    refused = f"num_returns='{num_returns}' can only be used with generator functions"
+    with pytest.raises(ValueError, match=refused):
+        skyray.remote(num_returns=num_returns)(number)
+    with pytest.raises(ValueError, match=refused):
+        skyray.remote(number).options(num_returns=num_returns)
+    with pytest.raises(ValueError, match=refused):
+        skyray.method(num_returns=num_returns)(number)
+    numbers = skyray.remote(Numbers).remote()
+    with pytest.raises(ValueError, match=refused):
+        numbers.number.options(num_returns=num_returns)
+    yields = numbers.count.options(num_returns=num_returns).remote(2)
+    assert values(yields if num_returns == "streaming" else skyray.get(yields)) == [0, 1]
+
+
+def test_a_callable_that_is_found_to_be_none_when_it_runs() -> None:
+    number = skyray.remote(num_returns="streaming")(functools.partial(int, 5))
+    with pytest.raises(TypeError, match="partial is to yield its items"):
         skyray.get(next(number.remote()))
+
+
+@pytest.mark.parametrize("which", ["task", "method"])
+def test_the_first_items_are_the_values_where_a_number_is_asked_for(which: str) -> None:
+    numbers = skyray.remote(Numbers).remote()
+    counting = count if which == "task" else numbers.count
+    assert skyray.get(counting.options(num_returns=1).remote(3), timeout=60) == 0
+    assert skyray.get(counting.options(num_returns=2).remote(2)) == [0, 1]
+    with pytest.raises(ValueError, match="Task returned 0 objects, but num_returns=1"):
+        skyray.get(counting.options(num_returns=1).remote(0))
+    assert skyray.get(skyray.remote(lambda: (x for x in "ab")).remote()) == "a"
 
 
 @pytest.mark.parametrize("wrong", [0, -2])

@@ -33,6 +33,7 @@ struct Execution {
   uint32_t restarts = 0;
   core_worker::Concurrency concurrency;
   std::vector<std::string> gpu_ids;
+  int threads = 1;
   std::shared_ptr<const core_worker::BoundLease> lease;
   // Of the last task, or of the actor's creation: for what is printed, and for threads
   // that the user's code has started.
@@ -88,6 +89,15 @@ PyObject* LoadFunction(CoreWorker& worker, const FunctionId& id) {
   return it->second;
 }
 
+bool SetThreads(int threads) {
+  Execution& execution = TheExecution();
+  if (execution.threads == threads) return true;
+  const PyRef done(PyObject_CallFunction(TheSession().hooks.set_threads, "i", threads));
+  if (!done) return false;
+  execution.threads = threads;
+  return true;
+}
+
 bool SetAccelerators(const std::vector<std::string>& gpu_ids) {
   Execution& execution = TheExecution();
   if (execution.gpu_ids == gpu_ids) return true;
@@ -100,6 +110,17 @@ bool SetAccelerators(const std::vector<std::string>& gpu_ids) {
   const PyRef done(PyObject_CallOneArg(TheSession().hooks.set_accelerators, list.get()));
   if (!done) return false;
   execution.gpu_ids = gpu_ids;
+  return true;
+}
+
+// Null: what is called has bound none.
+bool EnterLease(std::shared_ptr<const core_worker::BoundLease> lease) {
+  Execution& execution = TheExecution();
+  if (lease == execution.lease) return true;
+  static const std::vector<std::string> kNoGpus;
+  if (!SetAccelerators(lease ? lease->gpu_ids : kNoGpus)) return false;
+  if (!SetThreads(lease ? lease->threads() : 1)) return false;
+  execution.lease = std::move(lease);
   return true;
 }
 
@@ -214,9 +235,7 @@ PyObject* RunInterruptibly(CoreWorker& worker, IncomingCall& call) {
   if (call.method.empty()) {
     execution.task = call.call.header.task;
     execution.label = call.name;
-    execution.lease = worker.LeaseOf(call);
-    static const std::vector<std::string> kNoGpus;
-    if (!SetAccelerators(execution.lease ? execution.lease->gpu_ids : kNoGpus)) return nullptr;
+    if (!EnterLease(worker.LeaseOf(call))) return nullptr;
   }
   PyRef args, kwargs;
   if (!TakeArguments(worker, call, args, kwargs)) return nullptr;
@@ -417,9 +436,8 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call) {
   execution.concurrency = call.concurrency;
   execution.task = call.call.header.task;
   execution.label = call.name;
-  execution.lease = call.lease;
   PyRef instance;
-  if (SetAccelerators(call.lease->gpu_ids)) {
+  if (EnterLease(call.lease)) {
     PyObject* cls = LoadFunction(worker, call.function_id);
     PyRef args, kwargs;
     if (cls != nullptr && TakeArguments(worker, call, args, kwargs)) {

@@ -43,6 +43,7 @@ bool TakeHooks(PyObject* hooks, Hooks& out) {
       {"error", &out.error},
       {"load_function", &out.load_function},
       {"set_accelerators", &out.set_accelerators},
+      {"set_threads", &out.set_threads},
       {"listed_items", &out.listed_items},
       {"on_log", &out.on_log},
       {"on_notice", &out.on_notice},

@@ -80,8 +80,8 @@ bool SerializeReturns(const core_worker::IncomingCall& call, PyObject* result,
                       std::vector<Serialized>& out) {
   const uint16_t asked = call.call.header.returns;
   if (asked == 0) return true;
-  if (asked == 1) return SerializeReturn(result, out);
   if (PyGen_CheckExact(result)) return SerializeItems(call, result, out);
+  if (asked == 1) return SerializeReturn(result, out);
   // Not an iterator: what it has given is gone.
   const bool has_size = PyObject_Size(result) >= 0;
   const PyRef sequence(has_size ? PySequence_Fast(result, "") : nullptr);

@@ -24,6 +24,7 @@ struct Hooks {
   PyObject* error = nullptr;
   PyObject* load_function = nullptr;
   PyObject* set_accelerators = nullptr;
+  PyObject* set_threads = nullptr;
   PyObject* listed_items = nullptr;
   PyObject* on_log = nullptr;
   PyObject* on_notice = nullptr;

@@ -5,6 +5,10 @@
 
 namespace skyray::core_worker {
 
+int BoundLease::threads() const {
+  return std::max(1, static_cast<int>(resources.Get("CPU") / kResourceUnit));
+}
+
 void CallQueue::SetGroups(const std::vector<ConcurrencyGroup>& groups) {
   limits_ = groups;
   // The creation of the actor itself is in the first.

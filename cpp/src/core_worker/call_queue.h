@@ -31,6 +31,8 @@ constexpr size_t kQueuedBytesMax = 32 << 20;
 struct BoundLease {
   std::vector<std::string> gpu_ids;
   ResourceSet resources;
+  // As many as it has whole CPUs, at least one.
+  int threads() const;
 };
 
 struct ConcurrencyGroup {

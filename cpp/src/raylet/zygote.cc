@@ -35,17 +35,31 @@ constexpr int kChildBoardFd = 4;
 constexpr int kEndTimeoutMs = 200;
 
 // Libraries that start a thread per core would do so in every worker.
-constexpr const char* kOneThread[] = {"OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1",
-                                      "MKL_NUM_THREADS=1", "NUMEXPR_NUM_THREADS=1",
-                                      "VECLIB_MAXIMUM_THREADS=1"};
+constexpr const char* kOneThread[] = {"OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1",
+                                      "NUMEXPR_NUM_THREADS=1", "VECLIB_MAXIMUM_THREADS=1"};
+constexpr char kOpenMp[] = "OMP_NUM_THREADS=1";
+// With it that is our choice, and follows the CPUs of each task (_worker.Hooks).
+constexpr char kOpenMpIsOurs[] = "SKYRAY_SETS_OMP_NUM_THREADS=1";
+
+std::string_view NameIn(std::string_view setting) { return setting.substr(0, setting.find('=')); }
 
 // The environment, with one thread where the user has not said otherwise.
 std::vector<char*> ChildEnvironment() {
+  const bool ours = getenv(std::string(NameIn(kOpenMp)).c_str()) == nullptr ||
+                    getenv(std::string(NameIn(kOpenMpIsOurs)).c_str()) != nullptr;
   std::vector<char*> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    // A task's that has started a cluster of its own: as it was for that task.
+    if (!ours || NameIn(*entry) != NameIn(kOpenMp)) environment.push_back(*entry);
+  }
+  if (ours) {
+    for (const char* setting : {kOpenMp, kOpenMpIsOurs}) {
+      environment.push_back(const_cast<char*>(setting));
+    }
+  }
   for (const char* setting : kOneThread) {
-    const std::string name(setting, strchr(setting, '='));
-    if (getenv(name.c_str()) == nullptr) environment.push_back(const_cast<char*>(setting));
+    if (getenv(std::string(NameIn(setting)).c_str()) != nullptr) continue;
+    environment.push_back(const_cast<char*>(setting));
   }
   environment.push_back(nullptr);
   return environment;
