@@ -13,6 +13,7 @@ from waiting import printed
 
 import skyray
 from skyray._lifecycle import RayContext
+from skyray.exceptions import TaskUnschedulableError
 
 HEADER = struct.Struct("<IHH")
 GARBAGE = [
@@ -124,15 +125,15 @@ def test_task_that_no_node_can_ever_run(
         skyray.get(ref, timeout=0)
 
 
-def test_task_for_a_node_that_is_not_there(
-    runtime: RayContext, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_task_for_a_node_that_is_not_there(runtime: RayContext) -> None:
     from skyray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     strategy = NodeAffinitySchedulingStrategy("ab" * 28, soft=False)
-    ref = pid.options(scheduling_strategy=strategy).remote()
-    printed(capfd, "pid cannot be scheduled: it must run on node abab", bound_s=10)
-    del ref
+    with pytest.raises(TaskUnschedulableError, match="it must run on node abab"):
+        skyray.get(pid.options(scheduling_strategy=strategy).remote(), timeout=30)
+    here = NodeAffinitySchedulingStrategy(skyray.nodes()[0]["NodeID"], soft=False)
+    with pytest.raises(TaskUnschedulableError, match="CPU"):
+        skyray.get(pid.options(num_cpus=1000, scheduling_strategy=here).remote(), timeout=30)
     soft = NodeAffinitySchedulingStrategy("ab" * 28, soft=True)
     assert skyray.get(pid.options(scheduling_strategy=soft).remote(), timeout=30) > 0
     with pytest.raises(ValueError, match="Invalid node_id 'xyz'"):

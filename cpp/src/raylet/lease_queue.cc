@@ -6,6 +6,14 @@
 #include "common/logging.h"
 
 namespace skyray::raylet {
+namespace {
+
+// No other node may run it, whoever joins.
+bool Insists(const LeaseRequest& request) {
+  return request.strategy.kind == Strategy::Kind::NodeAffinity && !request.strategy.soft;
+}
+
+}  // namespace
 
 LeaseQueue::ClassKey LeaseQueue::KeyOf(const LeaseRequest& request) {
   return {request.demand.amounts(), request.held.amounts(), request.strategy,
@@ -54,6 +62,7 @@ LeaseOutcome LeaseQueue::Schedule(Placement& placement, TimePoint now) {
       AskForLeases(key, waiting, now, out);
     }
   }
+  TakeIf([](const Entry& entry) { return entry.noticed && Insists(entry.request); });
   return out;
 }
 
@@ -114,10 +123,13 @@ void LeaseQueue::NoticeInfeasible(Class& waiting, TimePoint now, LeaseOutcome& o
       }
       entry.noticed = true;
       const LeaseRequest& request = entry.request;
-      const std::string text =
-          (request.name.empty() ? "a task" : request.name) +
-          " cannot be scheduled: " + waiting.why_infeasible +
-          ". Ask for less, or add a node that has it; the request stays queued meanwhile";
+      std::string text = (request.name.empty() ? "a task" : request.name) +
+                         " cannot be scheduled: " + waiting.why_infeasible;
+      if (Insists(request)) {
+        out.failed.push_back({request, Status(ErrorCode::Unschedulable, text)});
+        continue;
+      }
+      text += ". Ask for less, or add a node that has it; the request stays queued meanwhile";
       const bool first = waiting.noticed_jobs.insert(request.job).second;
       out.infeasible.push_back({request, text, first});
     }
@@ -185,8 +197,8 @@ std::vector<LeaseRequest> LeaseQueue::TakeIf(Predicate predicate) {
     Class& waiting = it->second;
     for (auto queue = waiting.queues.begin(); queue != waiting.queues.end();) {
       auto& entries = queue->second;
-      const auto gone = std::stable_partition(
-          entries.begin(), entries.end(), [&](const Entry& e) { return !predicate(e.request); });
+      const auto gone = std::stable_partition(entries.begin(), entries.end(),
+                                              [&](const Entry& e) { return !predicate(e); });
       for (auto entry = gone; entry != entries.end(); ++entry) {
         taken.push_back(std::move(entry->request));
       }
@@ -204,7 +216,8 @@ std::vector<LeaseRequest> LeaseQueue::TakeIf(Predicate predicate) {
 }
 
 std::optional<LeaseRequest> LeaseQueue::Cancel(const LeaseOwner& owner, uint64_t request_id) {
-  auto taken = TakeIf([&](const LeaseRequest& request) {
+  auto taken = TakeIf([&](const Entry& entry) {
+    const LeaseRequest& request = entry.request;
     return request.actor.IsNil() && request.owner == owner && request.request_id == request_id;
   });
   if (taken.empty()) return std::nullopt;
@@ -212,17 +225,21 @@ std::optional<LeaseRequest> LeaseQueue::Cancel(const LeaseOwner& owner, uint64_t
 }
 
 std::optional<LeaseRequest> LeaseQueue::CancelActor(const ActorId& actor) {
-  auto taken = TakeIf([&](const LeaseRequest& request) { return request.actor == actor; });
+  auto taken = TakeIf([&](const Entry& entry) { return entry.request.actor == actor; });
   if (taken.empty()) return std::nullopt;
   return std::move(taken.front());
 }
 
 void LeaseQueue::RemoveOwner(const LeaseOwner& owner) {
-  TakeIf([&](const LeaseRequest& r) { return r.actor.IsNil() && r.owner == owner; });
+  TakeIf([&](const Entry& entry) {
+    return entry.request.actor.IsNil() && entry.request.owner == owner;
+  });
 }
 
 void LeaseQueue::RemoveNode(const NodeId& node) {
-  TakeIf([&](const LeaseRequest& r) { return r.actor.IsNil() && r.owner.node == node; });
+  TakeIf([&](const Entry& entry) {
+    return entry.request.actor.IsNil() && entry.request.owner.node == node;
+  });
 }
 
 size_t LeaseQueue::waiting_count() const {

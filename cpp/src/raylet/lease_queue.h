@@ -5,7 +5,8 @@
 //   Add ─► waiting ─Schedule─► granted (the ledger is debited) ─Return─► gone
 //             │  └───────────► spilled back: another node has room, or only
 //             │                another node could ever run it
-//             └─ infeasible: no node known now could; stays, and says so once
+//             └─ infeasible: no node known now could; stays, and says so once,
+//                or fails, if it insists on one node
 //
 // Requests with the same demand, strategy and environment form a class. Within a class owners
 // take turns, and each owner is served in its own order; classes take turns too.
@@ -15,8 +16,8 @@
 //
 // Threading:  lives on the raylet's loop; not thread-safe. Time comes in.
 // Ownership:  refers to the ledger, which must outlive it.
-// Errors:     a request fails with Unschedulable only if it insists on a node
-//             that is dead.
+// Errors:     a request fails with Unschedulable only if it insists on a node: at once if
+//             that is dead, after kInfeasibleNoticeAfter if it is unknown or too small.
 #pragma once
 
 #include <chrono>

@@ -175,6 +175,28 @@ TEST_F(LeaseQueueTest, InfeasibleIsSaidOnceAfterFiveSecondsAndStaysQueued) {
   EXPECT_THAT(Run().sent_on, SizeIs(2));
 }
 
+TEST_F(LeaseQueueTest, WhatInsistsOnANodeThatNobodyKnowsFailsAfterAWhile) {
+  LeaseRequest insists = Request(ann);
+  insists.strategy = {Strategy::Kind::NodeAffinity, other, false};
+  LeaseRequest too_large = Request(ann, Resources({{"CPU", 1000}}));
+  too_large.strategy = {Strategy::Kind::NodeAffinity, self, false};
+  queue.Add(insists, now);
+  queue.Add(too_large, now);
+  EXPECT_THAT(Run().failed, IsEmpty()) << "news of a node may be under way";
+  EXPECT_EQ(*queue.NextWake(), now + kInfeasibleNoticeAfter);
+  now += kInfeasibleNoticeAfter;
+  const auto out = Run();
+  EXPECT_THAT(out.infeasible, IsEmpty());
+  ASSERT_THAT(out.failed, SizeIs(2));
+  std::string said;
+  for (const auto& failed : out.failed) {
+    EXPECT_EQ(failed.status.code(), ErrorCode::Unschedulable);
+    said += failed.status.message();
+  }
+  EXPECT_THAT(said, AllOf(HasSubstr("which is not alive"), HasSubstr("1000")));
+  EXPECT_EQ(queue.waiting_count(), 0u);
+}
+
 TEST_F(LeaseQueueTest, OnlyHardAffinityToADeadNodeFails) {
   placement.NodeDied(other);
   LeaseRequest request = Request(ann);
