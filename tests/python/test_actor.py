@@ -6,7 +6,10 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
+from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from waiting import ended, until
@@ -277,6 +280,72 @@ def test_what_is_no_namespace(namespace: Any, error: type[Exception]) -> None:
         skyray.get_actor("counter", namespace)
     with pytest.raises(error, match="namespace"):
         Counter.options(name="counter", namespace=namespace)
+
+
+class Given:
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def read(self) -> int:
+        return self.value
+
+
+@skyray.remote
+def once_there(path: str, error: str = "") -> int:
+    while not os.path.exists(path):
+        threading.Event().wait(0.01)
+    if error:
+        raise ValueError(error)
+    return 5
+
+
+@skyray.remote
+def read_of(handle: Any) -> int:
+    value: int = skyray.get(handle.read.remote())
+    return value
+
+
+def test_an_actor_is_known_before_the_arguments_of_its_init_are(tmp_path: Path) -> None:
+    value = once_there.remote(str(tmp_path / "there"))
+    actor = skyray.remote(Given).options(name="early").remote(value)
+    found = skyray.get_actor("early")
+    assert found == actor
+    elsewhere = read_of.remote(actor)
+    with pytest.raises(ActorAlreadyExistsError):
+        skyray.remote(Given).options(name="early").remote(value)
+    same = skyray.remote(Given).options(name="early", get_if_exists=True).remote(value)
+    assert same == actor
+    assert skyray.wait([found.read.remote()], timeout=0) == ([], [ANY])
+    (tmp_path / "there").touch()
+    assert skyray.get([found.read.remote(), same.read.remote(), elsewhere], timeout=60) == [5] * 3
+
+
+def test_an_argument_that_fails_is_the_actors_death_everywhere(tmp_path: Path) -> None:
+    value = once_there.remote(str(tmp_path / "there"), "no value")
+    actor = skyray.remote(Given).remote(value)
+    elsewhere = read_of.remote(actor)
+    (tmp_path / "there").touch()
+    for ref in (actor.read.remote(), elsewhere):
+        with pytest.raises(ActorDiedError, match="no value"):
+            skyray.get(ref, timeout=60)
+
+
+def test_an_actor_ends_with_the_creator_that_waits_for_its_arguments(tmp_path: Path) -> None:
+    class Creator:
+        def create(self, values: list[Any]) -> list[Any]:
+            return [skyray.remote(Given).remote(values[0])]
+
+        def die(self) -> None:
+            os._exit(1)
+
+    creator = skyray.remote(Creator).remote()
+    value = once_there.remote(str(tmp_path / "there"))
+    (actor,) = skyray.get(creator.create.remote([value]), timeout=60)
+    call = actor.read.remote()
+    creator.die.remote()
+    with pytest.raises(ActorDiedError, match="created it has ended"):
+        skyray.get(call, timeout=60)
+    (tmp_path / "there").touch()
 
 
 def test_name_is_free_again_after_the_actors_end() -> None:

@@ -77,7 +77,8 @@ struct Actor {
   bool killed = false;     // From here: news of that are on their way, calls wait for them.
   std::unordered_map<std::string, std::unique_ptr<Function>> methods;
   // Its creation: the task whose arguments it reads, and who waits for the answer.
-  bool creating = false;  // Not answered.
+  int creating = 0;                 // Requests that are not answered.
+  Task* unsent_creation = nullptr;  // It is registered, and waits for its arguments.
   Task* creation_task = nullptr;
   bool keep_creation = false;  // They are read again when it is restarted.
   Waiter* creation_waiter = nullptr;
@@ -95,7 +96,8 @@ struct Actor {
   // Nothing in this process refers to it, and no news of it will come.
   bool IsForgettable() const {
     return state == ActorState::Dead && handles == 0 && pending_calls == 0 && kept_calls == 0 &&
-           scope == nullptr && !creating && creation_waiter == nullptr;
+           scope == nullptr && creating == 0 && creation_waiter == nullptr &&
+           unsent_creation == nullptr;
   }
   bool WantsProbe() const { return state == ActorState::Alive && unreachable && !ended; }
   bool WantsConnection() const {

@@ -322,14 +322,14 @@ void CoreWorker::OnRayletReply(const fbr::Message& message, FrameView& frame) {
     }
     case PendingRequest::Kind::CreateActor: {
       const auto* reply = message.body_as_CreateActorReply();
-      pending.actor->creating = false;
+      --pending.actor->creating;
       if (reply == nullptr) return;
       if (pending.actor->creation_waiter != nullptr) {
         pending.actor->creation_reply->assign(frame.body.begin(), frame.body.end());
         pending.actor->creation_waiter->remaining = 0;
         gateway_.Notify(pending.actor->creation_waiter);
       }
-      if (reply->error() == ErrorCode::Ok) return;
+      if (reply->error() == ErrorCode::Ok) return ForgetIfUnused(pending.actor);
       pending.actor->state = ActorState::Dead;
       pending.actor->death_code = reply->error();
       pending.actor->death_message = ToString(reply->message());
@@ -369,7 +369,7 @@ void CoreWorker::OnRayletLost() {
   // A worker's place is gone with it, also while user code runs.
   if (!options_.is_driver) _exit(1);
   for (auto& [id, pending] : requests_) {
-    if (pending.kind == PendingRequest::Kind::CreateActor) pending.actor->creating = false;
+    if (pending.kind == PendingRequest::Kind::CreateActor) --pending.actor->creating;
     if (pending.kind != PendingRequest::Kind::Wait) continue;
     pending.waiter->remaining = 0;
     gateway_.Notify(pending.waiter);

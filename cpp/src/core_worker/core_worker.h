@@ -350,7 +350,19 @@ class CoreWorker : private GatewayHandler {
   // It will not make the items of its generator again.
   void LetGoOfItems(Task* task, FreedEffects& freed);
 
-  void SendCreateActor(Task* task);
+  struct Creation {
+    ActorOptions options;
+    Actor* actor;
+  };
+  // All its arguments are there.
+  void SendCreation(Task* task);
+  // One of them is an error: dead before it was born.
+  void FailCreation(Task* task, const ValuePtr& error);
+  // Its arguments are not waited for any longer.
+  void AbandonCreation(Actor* actor);
+  // Without a task its arguments are to come, or `error` came in their place.
+  void SendCreateActor(const Creation& creation, const std::string& creation_task,
+                       const ValuePtr& error);
   void OnActorUpdate(const fb::raylet::ActorInfo& info);
   void CloseToDead(Actor* actor, const fb::raylet::ExitInfo* exit);
   void FailLost(Actor* actor, const std::vector<Task*>& calls);
@@ -446,10 +458,6 @@ class CoreWorker : private GatewayHandler {
     std::optional<uint64_t> started;  // The calls below that number had been, if that is known.
   };
   std::unordered_map<LeaseId, LostLease> lost_leases_;  // Told before the end of the socket.
-  struct Creation {
-    ActorOptions options;
-    Actor* actor;
-  };
   std::unordered_map<Task*, Creation> creations_;
   TaskList awaiting_arguments_;       // Not those of actors' methods.
   std::vector<ActorId> unreachable_;  // That may yet answer.

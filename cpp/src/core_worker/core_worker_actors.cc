@@ -16,7 +16,8 @@ constexpr int64_t kProbeLastNs = 2'000'000'000;
 flatbuffers::Offset<fbr::ActorSpec> PutActorSpec(Builder& builder, const ActorOptions& options,
                                                  const ActorId& id, const JobId& job,
                                                  const WorkerAddress& owner,
-                                                 const std::string& creation_task) {
+                                                 const std::string& creation_task,
+                                                 const ValuePtr& error) {
   const auto actor = PutId(builder, id);
   const auto job_id = PutId(builder, job);
   const auto class_name = builder.CreateString(options.class_name);
@@ -31,10 +32,12 @@ flatbuffers::Offset<fbr::ActorSpec> PutActorSpec(Builder& builder, const ActorOp
   const auto handle = builder.CreateVector(reinterpret_cast<const uint8_t*>(options.handle.data()),
                                            options.handle.size());
   const auto runtime_env = builder.CreateString(options.runtime_env);
+  Bytes creation_error;
+  if (error) creation_error = builder.CreateVector(error->data(), error->bytes());
   return fbr::CreateActorSpec(builder, actor, job_id, class_name, name, ray_namespace,
                               options.detached, options.max_restarts, /*max_concurrency=*/1,
                               placement, resources, strategy, owner_address, task, handle,
-                              runtime_env);
+                              runtime_env, creation_error);
 }
 
 // What a worker has to know to become the actor.
@@ -75,7 +78,6 @@ Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
     actor->ours = !options.detached;
     actor->handle = options.handle;
     actor->handles = 1;
-    actor->creating = true;
     actor->keep_creation = options.max_restarts != 0;
     Function* constructor = actors_.Method(actor, "__init__");
     Task* task = NewTask(constructor, 0, arguments);
@@ -90,7 +92,13 @@ Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
       actor->creation_waiter = &waiter;
       actor->creation_reply = &reply;
     }
-    if (task->unresolved == 0) Dispatch(&lock, task);
+    if (task->unresolved == 0) {
+      Dispatch(&lock, task);
+    } else {
+      // Others may have its handle, or look for its name, before its arguments are there.
+      actor->unsent_creation = task;
+      if (raylet_lost_.empty()) SendCreateActor(creations_.at(task), "", ValuePtr());
+    }
     gateway_.FlushDirty(lock);
     if (!named) return CreatedActor{actor, std::nullopt};
     // A name may be taken: that is said here, not at the first call.
@@ -118,20 +126,51 @@ Result<CoreWorker::CreatedActor> CoreWorker::CreateActor(ActorOptions options,
   actor->ours = false;
   actor->state = ActorState::Dead;
   if (actor->creation_task != nullptr) FinishTask(std::exchange(actor->creation_task, nullptr));
+  AbandonCreation(actor);
   LetGoOfHandle(actor);
   OnActorUpdate(*created->existing());
   gateway_.FlushDirty(lock);
   return CreatedActor{existing, HandleOf(*created->existing())};
 }
 
-void CoreWorker::SendCreateActor(Task* task) {
+void CoreWorker::SendCreation(Task* task) {
   auto node = creations_.extract(task);
   const Creation& creation = node.mapped();
+  creation.actor->unsent_creation = nullptr;
   std::string frame;
   for (const RefArgument& argument : task->ref_args) PublishCopy(argument.object);
   AppendCall(frame, *task, task->args, 0, 0, self_);
   const std::string creation_task =
       PutCreation(creation.options, std::string_view(frame).substr(sizeof(ipc::FrameHeader)));
+  // The arguments live until the actor has read them for the last time.
+  creation.actor->creation_task = task;
+  SendCreateActor(creation, creation_task, ValuePtr());
+}
+
+void CoreWorker::FailCreation(Task* task, const ValuePtr& error) {
+  const auto node = creations_.extract(task);
+  const Creation& creation = node.mapped();
+  Actor* actor = creation.actor;
+  actor->death_value = CreationError(error, actor->id.Hex());
+  actor->state = ActorState::Dead;
+  if (std::exchange(actor->unsent_creation, nullptr) != nullptr && raylet_lost_.empty()) {
+    SendCreateActor(creation, "", actor->death_value);
+  }
+  FinishTask(task);
+  FinishActorDeath(actor);
+}
+
+void CoreWorker::AbandonCreation(Actor* actor) {
+  Task* task = std::exchange(actor->unsent_creation, nullptr);
+  if (task == nullptr) return;
+  objects_.StopWaiting(task);
+  creations_.erase(task);
+  FinishTask(task);
+}
+
+void CoreWorker::SendCreateActor(const Creation& creation, const std::string& creation_task,
+                                 const ValuePtr& error) {
+  ++creation.actor->creating;
   PendingRequest pending;
   pending.kind = PendingRequest::Kind::CreateActor;
   pending.actor = creation.actor;
@@ -140,12 +179,10 @@ void CoreWorker::SendCreateActor(Task* task) {
       [&](Builder& builder, fbr::Body& type) {
         type = fbr::Body::CreateActor;
         const auto spec = PutActorSpec(builder, creation.options, creation.actor->id,
-                                       session_.job_id, self_, creation_task);
+                                       session_.job_id, self_, creation_task, error);
         return fbr::CreateCreateActor(builder, spec, creation.options.get_if_exists).Union();
       },
       &pending);
-  // The arguments live until the actor has read them for the last time.
-  creation.actor->creation_task = task;
 }
 
 Actor* CoreWorker::GetActor(const ActorId& id) {
@@ -411,6 +448,7 @@ void CoreWorker::FinishActorDeath(Actor* actor) {
     gateway_.Notify(actor->creation_waiter);
   }
   if (actor->creation_task != nullptr) FinishTask(std::exchange(actor->creation_task, nullptr));
+  AbandonCreation(actor);
   if (!actor->death_value) {
     actor->death_value = MakeErrorValue(actor->death_code, actor->death_message, actor->id.Hex());
   }

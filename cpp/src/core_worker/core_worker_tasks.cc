@@ -135,18 +135,9 @@ void CoreWorker::Dispatch(Lock* lock, Task* task) {
     error = MakeErrorValue(ErrorCode::NodeDied, raylet_lost_);
   }
   if (error) {
-    const auto creation = creations_.find(task);
-    if (creation == creations_.end()) return Complete(task, error);
-    // Dead before it was born.
-    Actor* actor = creation->second.actor;
-    creations_.erase(creation);
-    actor->death_value = CreationError(error, actor->id.Hex());
-    actor->state = ActorState::Dead;
-    actor->creating = false;
-    FinishTask(task);
-    return FinishActorDeath(actor);
+    return creations_.contains(task) ? FailCreation(task, error) : Complete(task, error);
   }
-  if (creations_.contains(task)) return SendCreateActor(task);
+  if (creations_.contains(task)) return SendCreation(task);
   SubmitActions actions;
   submitter_.Submit(task, actions);
   Perform(lock, actions);

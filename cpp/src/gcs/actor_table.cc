@@ -25,6 +25,11 @@ bool RestartsLeft(const pb::ActorSpec& spec, const pb::ActorInfo& info) {
 
 std::string Key(const ActorId& id) { return std::string(id.Binary()); }
 
+// A detached one too, while only its owner can say what its __init__ is given.
+bool EndsWithOwner(const pb::ActorSpec& spec) {
+  return !spec.detached() || spec.creation_task().empty();
+}
+
 }  // namespace
 
 Status ActorTable::Load(ActorEffects& effects) {
@@ -55,7 +60,7 @@ Status ActorTable::Load(ActorEffects& effects) {
     if (actor.spec.actor_id().empty()) well_formed = false;
     if (const auto node = NodeId::FromBinary(actor.info.address().node_id())) actor.node = *node;
     Index(id, actor);
-    if (actor.node.IsNil()) effects.to_place.insert(id);
+    if (NeedsNode(id)) effects.to_place.insert(id);
   }
   if (!well_formed) {
     return Status(ErrorCode::IoError, "the GCS's store holds a malformed actor; it is damaged");
@@ -75,7 +80,7 @@ Status ActorTable::CheckSpec(const pb::ActorSpec& spec) const {
                   "max_restarts=" + std::to_string(spec.max_restarts()) + " of actor " +
                       spec.class_name() + "; give -1 (for ever), 0 or more");
   }
-  if (!spec.detached() && dead_owners_.contains(*owner)) {
+  if (EndsWithOwner(spec) && dead_owners_.contains(*owner)) {
     return Status(ErrorCode::OwnerDied, "the process that creates actor " + spec.class_name() +
                                             " has ended; use lifetime=\"detached\" for an actor " +
                                             "that outlives its creator");
@@ -87,7 +92,10 @@ Result<ActorId> ActorTable::Create(const pb::ActorSpec& spec, bool get_if_exists
                                    ActorEffects& effects) {
   if (Status status = CheckSpec(spec); !status.ok()) return status;
   const ActorId id = *ActorId::FromBinary(spec.actor_id());
-  if (actors_.contains(id)) return id;  // Asked for again.
+  if (const auto known = actors_.find(id); known != actors_.end()) {
+    TakeArguments(id, known->second, spec, effects);
+    return id;
+  }
   if (!spec.name().empty()) {
     const auto taken = by_name_.find({spec.namespace_(), spec.name()});
     if (taken != by_name_.end()) {
@@ -111,13 +119,27 @@ Result<ActorId> ActorTable::Create(const pb::ActorSpec& spec, bool get_if_exists
   storage_.Put(Table::ActorSpecs, Key(id), actor.spec.SerializeAsString());
   Index(id, actor);
   Changed(id, actor, effects);
-  effects.to_place.insert(id);
+  if (NeedsNode(id)) effects.to_place.insert(id);
   return id;
+}
+
+void ActorTable::TakeArguments(const ActorId& id, Actor& actor, const pb::ActorSpec& spec,
+                               ActorEffects& effects) {
+  if (actor.info.state() != pb::PENDING || !actor.spec.creation_task().empty()) return;
+  if (!spec.creation_error().empty()) {
+    actor.info.set_creation_error(spec.creation_error());
+    return Die(id, actor, ErrorCode::ActorDied, "an argument of its __init__ failed", effects);
+  }
+  if (spec.creation_task().empty()) return;
+  actor.spec.set_creation_task(spec.creation_task());
+  if (!EndsWithOwner(actor.spec)) NoLongerOwned(id, actor);
+  storage_.Put(Table::ActorSpecs, Key(id), actor.spec.SerializeAsString());
+  effects.to_place.insert(id);
 }
 
 void ActorTable::Index(const ActorId& id, const Actor& actor) {
   if (!actor.info.name().empty()) by_name_[{actor.info.namespace_(), actor.info.name()}] = id;
-  if (!actor.info.detached()) by_owner_[actor.spec.owner().worker_id()].insert(id);
+  if (EndsWithOwner(actor.spec)) by_owner_[actor.spec.owner().worker_id()].insert(id);
   if (!actor.node.IsNil()) by_node_[actor.node].insert(id);
 }
 
@@ -303,10 +325,7 @@ void ActorTable::Die(const ActorId& id, Actor& actor, ErrorCode code, const std:
     actor.node = NodeId();
   }
   if (!actor.info.name().empty()) by_name_.erase({actor.info.namespace_(), actor.info.name()});
-  if (const auto owned = by_owner_.find(actor.spec.owner().worker_id()); owned != by_owner_.end()) {
-    owned->second.erase(id);
-    if (owned->second.empty()) by_owner_.erase(owned);
-  }
+  NoLongerOwned(id, actor);
   actor.info.set_state(pb::DEAD);
   actor.info.set_death_code(static_cast<uint32_t>(code));
   actor.info.set_death_message(message);
@@ -316,6 +335,13 @@ void ActorTable::Die(const ActorId& id, Actor& actor, ErrorCode code, const std:
   effects.to_place.erase(id);
   effects.no_longer.insert(id);
   Forget(id, actor);
+}
+
+void ActorTable::NoLongerOwned(const ActorId& id, const Actor& actor) {
+  const auto owned = by_owner_.find(actor.spec.owner().worker_id());
+  if (owned == by_owner_.end()) return;
+  owned->second.erase(id);
+  if (owned->second.empty()) by_owner_.erase(owned);
 }
 
 void ActorTable::Forget(const ActorId& id, Actor& actor) {
@@ -352,7 +378,8 @@ const pb::ActorSpec* ActorTable::Spec(const ActorId& actor) const {
 }
 
 bool ActorTable::NeedsNode(const ActorId& actor) const {
-  return Spec(actor) != nullptr && actors_.at(actor).node.IsNil();
+  const pb::ActorSpec* spec = Spec(actor);
+  return spec != nullptr && !spec->creation_task().empty() && actors_.at(actor).node.IsNil();
 }
 
 NodeId ActorTable::ProcessNode(const ActorId& actor) const {

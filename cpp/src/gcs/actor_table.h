@@ -111,12 +111,16 @@ class ActorTable {
   void Forget(const ActorId& id, Actor& actor);
   Status CheckSpec(const pb::ActorSpec& spec) const;
   void Index(const ActorId& id, const Actor& actor);
+  void NoLongerOwned(const ActorId& id, const Actor& actor);
+  // Of an actor that was registered without its arguments; else no news.
+  void TakeArguments(const ActorId& id, Actor& actor, const pb::ActorSpec& spec,
+                     ActorEffects& effects);
 
   Storage& storage_;
   std::unordered_map<ActorId, Actor> actors_;
   // Of actors that are not dead.
   std::map<Name, ActorId> by_name_;
-  std::unordered_map<std::string, std::set<ActorId>> by_owner_;  // Not the detached ones.
+  std::unordered_map<std::string, std::set<ActorId>> by_owner_;  // Those that end with it.
   std::map<NodeId, std::set<ActorId>> by_node_;
   std::deque<ActorId> dead_;  // The longest dead first.
   // Owners that died lately: a Create of theirs may still be under way.

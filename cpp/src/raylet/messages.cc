@@ -231,6 +231,7 @@ std::optional<pb::ActorSpec> ActorSpecFrom(const wire::ActorSpec& spec) {
   result.mutable_owner()->set_node_id(std::string(BytesOf(spec.owner()->node_id())));
   result.mutable_owner()->set_worker_id(std::string(BytesOf(spec.owner()->worker_id())));
   result.set_creation_task(std::string(BytesOf(spec.creation_task())));
+  result.set_creation_error(std::string(BytesOf(spec.creation_error())));
   result.set_handle(std::string(BytesOf(spec.handle())));
   return result;
 }

@@ -100,6 +100,51 @@ TEST_F(ClusterTest, CreateIsIdempotent) {
   EXPECT_EQ(Info(a).state(), pb::DEAD);
 }
 
+TEST_F(ClusterTest, ItIsKnownBeforeTheArgumentsOfItsInitAre) {
+  pb::ActorSpec early = Spec(a);
+  early.set_name("alice");
+  early.clear_creation_task();
+  pb::ActorSpec complete = early;
+  complete.set_creation_task("task");
+  EXPECT_EQ(Create(early).status().code(), 0u);
+  EXPECT_EQ(Lookup("alice"), ErrorCode::Ok);
+  EXPECT_EQ(Create(early).status().code(), 0u);
+  EXPECT_THAT(Orders(), IsEmpty()) << "there is nothing to start yet";
+  EXPECT_TRUE(cluster.Register(Node(n2, 4)).has_value());
+  EXPECT_THAT(Orders(), IsEmpty());
+  EXPECT_EQ(Create(complete).status().code(), 0u);
+  EXPECT_THAT(Orders(), ElementsAre("start 1 @1"));
+  EXPECT_EQ(Create(complete).status().code(), 0u);
+  EXPECT_THAT(Orders(), IsEmpty());
+}
+
+TEST_F(ClusterTest, AnArgumentThatFailedIsItsDeath) {
+  pb::ActorSpec early = Spec(a);
+  early.clear_creation_task();
+  Create(early);
+  early.set_creation_error("why");
+  EXPECT_EQ(Create(early).status().code(), 0u);
+  EXPECT_EQ(Info(a).state(), pb::DEAD);
+  EXPECT_EQ(Info(a).creation_error(), "why");
+  EXPECT_EQ(Create(Spec(a)).status().code(), 0u);
+  EXPECT_THAT(Orders(), IsEmpty()) << "too late";
+}
+
+TEST_F(ClusterTest, EvenADetachedOneEndsWithTheOwnerThatAloneKnowsItsArguments) {
+  pb::ActorSpec early = Actor(a, job, worker, n1);
+  early.set_detached(true);
+  pb::ActorSpec late = early;
+  late.set_actor_id(Bytes(b));
+  Create(late);
+  early.clear_creation_task();
+  Create(early);
+  Event(n1, WorkerDied(worker, /*is_driver=*/false));
+  EXPECT_EQ(Info(a).state(), pb::DEAD);
+  EXPECT_EQ(Info(b).state(), pb::PENDING) << "that one's are known";
+  early.set_actor_id(Bytes(NumberedId<ActorId>(3)));
+  EXPECT_EQ(Create(early).status().code(), static_cast<uint32_t>(ErrorCode::OwnerDied));
+}
+
 TEST_F(ClusterTest, TheNameIsFreeAgainWhenTheActorIsDead) {
   pb::ActorSpec spec = Spec(a);
   spec.set_name("alice");

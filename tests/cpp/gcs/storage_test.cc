@@ -236,6 +236,22 @@ TEST_F(ReloadTest, ALiveActorIsStillAliveWhenItsNodeComesBack) {
   EXPECT_EQ(effects.commands.back().second.start_actor().spec().creation_task(), "task");
 }
 
+TEST_F(ReloadTest, AnActorWithoutItsArgumentsGoesOnWaitingForThem) {
+  ASSERT_TRUE(cluster->Register(Node(n1, 4)).has_value());
+  const JobId job = *JobId::FromBinary(cluster->AddJob(Job(driver, n1), now).job_id());
+  pb::ActorSpec spec = Actor(a, job, driver, n1);
+  spec.clear_creation_task();
+  Create(spec);
+  Commit();
+  Restart();
+  ASSERT_TRUE(cluster->Register(Node(n1, 4)).has_value());
+  for (const auto& [node, command] : Commit().commands) EXPECT_FALSE(command.has_start_actor());
+  spec.set_creation_task("task");
+  Create(spec);
+  const Effects effects = Commit();
+  EXPECT_EQ(effects.commands.back().second.start_actor().spec().creation_task(), "task");
+}
+
 TEST_F(ReloadTest, ANodeThatDoesNotComeBackIsDeadAfterTheGrace) {
   ASSERT_TRUE(cluster->Register(Node(n1, 4)).has_value());
   const JobId job = *JobId::FromBinary(cluster->AddJob(Job(driver, n1), now).job_id());
