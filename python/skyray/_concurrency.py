@@ -76,13 +76,19 @@ class _Loop:
         self._tasks: dict[asyncio.Task[None], tuple[_core.Call, Any]] = {}
         # Generators that their callers have given no room.
         self._paused: set[asyncio.Future[None]] = set()
+        self._creating: asyncio.Task[None] | None = None
         selector.owner = self
 
     def run(self, creation: _core.Call) -> None:
         _worker.warn_of_blocking = True
         asyncio.set_event_loop(self._loop)
-        self._loop.call_soon(creation.create)
+        self._loop.call_soon(self._create, creation)
         self._loop.run_forever()
+
+    def _create(self, creation: _core.Call) -> None:
+        begun = creation.create()
+        if begun is not None:
+            self._creating = self._loop.create_task(_await_init(creation, *begun))
 
     def wake(self, work: int) -> None:
         if work & _EXIT:
@@ -164,6 +170,15 @@ async def _complete(call: _core.Call, coroutine: Coroutine[Any, Any, Any]) -> No
         call.fail(error)
     else:
         call.finish(value)
+
+
+async def _await_init(creation: _core.Call, instance: Any, init: Coroutine[Any, Any, None]) -> None:
+    try:
+        await init
+    except BaseException as error:
+        creation.created(instance, error)
+    else:
+        creation.created(instance, None)
 
 
 class _Threads:

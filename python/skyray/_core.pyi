@@ -8,7 +8,7 @@ Failures are raised as the exceptions that ``Hooks.error`` makes.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, ClassVar, Literal, TypedDict, overload, type_check_only
 
 from typing_extensions import Buffer, Self  # Only read by type checkers.
@@ -500,8 +500,12 @@ class Reducer:
 class Call:
     """A call that an event loop runs: exactly one of its outcomes is to be told."""
 
-    def create(self) -> None:
-        """Makes the actor whose creation this is."""
+    def create(self) -> tuple[Any, Coroutine[Any, Any, None]] | None:
+        """Makes the actor whose creation this is. If its ``__init__`` is to be awaited: the
+        instance and the coroutine; created() is to follow."""
+
+    def created(self, instance: Any, error: BaseException | None, /) -> None:
+        """``error`` is what its ``__init__`` raised."""
 
     def start(self) -> Any:
         """Runs it. None: it has been answered; else finish() or fail() is to follow, of

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import ended
 
 import skyray
 from skyray.exceptions import ActorDiedError, RayTaskError
@@ -79,6 +80,13 @@ class Meeting:
     async def leave(self) -> None:
         skyray.actor.exit_actor()
 
+    async def leave_later(self) -> None:
+        async def leave() -> None:
+            await self.all_there.wait()
+            skyray.actor.exit_actor()
+
+        self.leaving = asyncio.create_task(leave())
+
     async def quit(self, code: int) -> None:
         raise SystemExit(code)
 
@@ -96,6 +104,43 @@ def test_async_calls_run_at_the_same_time_on_one_loop() -> None:
     actor = Meeting.remote()
     assert skyray.get([actor.meet.remote(5) for _ in range(5)]) == [5] * 5
     assert skyray.get([actor.same_loop.remote(), actor.plain.remote()]) == [True, True]
+
+
+def test_a_coroutine_that_a_call_left_behind_may_end_the_actor() -> None:
+    actor = Meeting.options(max_restarts=1).remote()
+    skyray.get(actor.leave_later.remote())
+    pid = skyray.get(actor.pid.remote())
+    actor.release.remote()
+    assert ended(pid)
+    with pytest.raises(ActorDiedError):
+        skyray.get(actor.pid.remote(), timeout=60)
+
+
+class Prepared:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Prepared:
+        made = super().__new__(cls)
+        made.seen = [args, kwargs]
+        return made
+
+    async def __init__(self, first: int, *, error: BaseException | None = None) -> None:  # type: ignore[misc]
+        await asyncio.sleep(0)
+        if error is not None:
+            raise error
+        self.first = await skyray.put(first)
+
+    def read(self) -> Any:
+        return self.first, self.seen
+
+
+def test_an_init_that_is_awaited() -> None:
+    actor = skyray.remote(Prepared).remote(5)
+    assert skyray.get(actor.read.remote(), timeout=60) == (5, [(5,), {}])
+    failing = skyray.remote(Prepared).remote(5, error=ValueError("not today"))
+    with pytest.raises(ActorDiedError, match="ValueError: not today"):
+        skyray.get(failing.read.remote(), timeout=60)
+    leaving = skyray.remote(Prepared).remote(5, error=SystemExit(3))
+    with pytest.raises(ActorDiedError, match="exited with code 3"):
+        skyray.get(leaving.read.remote(), timeout=60)
 
 
 def test_a_thousand_at_once_unless_told_otherwise() -> None:

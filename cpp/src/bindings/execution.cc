@@ -217,13 +217,18 @@ PyObject* ListItems(CoreWorker& worker, IncomingCall& call) {
   return list ? PyObject_CallOneArg(TheSession().hooks.listed_items, list.get()) : nullptr;
 }
 
-RunningCall* CurrentCall() {
-  const Execution& execution = TheExecution();
-  if (running_here != nullptr || execution.call_variable == nullptr) return running_here;
+// What the coroutine that runs here was started for, done or not; null: for no call.
+PyRef CallOfCoroutine() {
   PyObject* value = nullptr;
-  if (PyContextVar_Get(execution.call_variable, nullptr, &value) < 0) PyErr_Clear();
-  const PyRef owned(value);
-  return value == nullptr ? nullptr : execution.running_of(value);
+  PyObject* variable = TheExecution().call_variable;
+  if (variable != nullptr && PyContextVar_Get(variable, nullptr, &value) < 0) PyErr_Clear();
+  return PyRef(value);
+}
+
+RunningCall* CurrentCall() {
+  if (running_here != nullptr) return running_here;
+  const PyRef call = CallOfCoroutine();
+  return call ? TheExecution().running_of(call.get()) : nullptr;
 }
 
 PyObject* RunInterruptibly(CoreWorker& worker, IncomingCall& call) {
@@ -429,7 +434,34 @@ void TakeLabel(Execution& execution) {
   execution.label = std::string(text).substr(0, std::strcspn(text, "\n"));
 }
 
-bool CreateActor(CoreWorker& worker, IncomingCall& call) {
+namespace {
+
+bool HasAsyncInit(PyObject* cls) {
+  const PyRef init(PyObject_GetAttrString(cls, "__init__"));
+  const PyRef code(init ? PyObject_GetAttrString(init.get(), "__code__") : nullptr);
+  PyErr_Clear();
+  return code && PyCode_Check(code.get()) &&
+         (reinterpret_cast<PyCodeObject*>(code.get())->co_flags & CO_COROUTINE) != 0;
+}
+
+// As calling the class does, but for what __init__ answers: (instance, coroutine).
+PyObject* BeginInit(PyObject* cls, PyObject* args, PyObject* kwargs) {
+  const PyRef with_cls(PyTuple_New(PyTuple_GET_SIZE(args) + 1));
+  if (!with_cls) return nullptr;
+  PyTuple_SET_ITEM(with_cls.get(), 0, Py_NewRef(cls));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
+    PyTuple_SET_ITEM(with_cls.get(), i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
+  }
+  const PyRef make(PyObject_GetAttrString(cls, "__new__"));
+  const PyRef instance(make ? PyObject_Call(make.get(), with_cls.get(), kwargs) : nullptr);
+  const PyRef init(instance ? PyObject_GetAttrString(instance.get(), "__init__") : nullptr);
+  const PyRef coroutine(init ? PyObject_Call(init.get(), args, kwargs) : nullptr);
+  return coroutine ? PyTuple_Pack(2, instance.get(), coroutine.get()) : nullptr;
+}
+
+}  // namespace
+
+bool CreateActor(CoreWorker& worker, IncomingCall& call, PyRef* begun) {
   Execution& execution = TheExecution();
   execution.actor_id = call.actor_id;
   execution.restarts = call.restarts;
@@ -441,9 +473,18 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call) {
     PyObject* cls = LoadFunction(worker, call.function_id);
     PyRef args, kwargs;
     if (cls != nullptr && TakeArguments(worker, call, args, kwargs)) {
-      instance = PyRef(PyObject_Call(cls, args.get(), kwargs.get()));
+      if (begun != nullptr && HasAsyncInit(cls)) {
+        *begun = PyRef(BeginInit(cls, args.get(), kwargs.get()));
+        if (*begun) return true;
+      } else {
+        instance = PyRef(PyObject_Call(cls, args.get(), kwargs.get()));
+      }
     }
   }
+  return FinishActor(worker, call, std::move(instance));
+}
+
+bool FinishActor(CoreWorker& worker, IncomingCall& call, PyRef instance) {
   if (!instance && PyErr_ExceptionMatches(PyExc_SystemExit)) {
     worker.Abandon(call);
     return false;
@@ -458,6 +499,7 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call) {
     worker.RequestExit("its __init__ raised");
     return true;
   }
+  Execution& execution = TheExecution();
   execution.actor = instance.Release();
   TakeLabel(execution);
   const ReleaseGil released;
@@ -471,6 +513,13 @@ PyObject* ExitActor(PyObject*, PyObject*) {
     return nullptr;
   }
   RunningCall* running = CurrentCall();
+  if (running == nullptr && CallOfCoroutine()) {
+    // A coroutine that the call has started, and left behind.
+    CoreWorker* worker = RequireWorker();
+    if (worker == nullptr) return nullptr;
+    worker->RequestExit("exit_actor() was called");
+    Py_RETURN_NONE;
+  }
   if (running == nullptr) {
     PyErr_SetString(PyExc_TypeError,
                     "exit_actor() was called on a thread that runs no method of the actor: call "

@@ -51,7 +51,11 @@ class SubmitScope {
 };
 
 // The creation of an actor.
-bool CreateActor(core_worker::CoreWorker& worker, core_worker::IncomingCall& call);
+// Where `begun` is given, an async __init__ may be left to be awaited: it is (instance,
+// coroutine) then, and FinishActor is to follow.
+bool CreateActor(core_worker::CoreWorker& worker, core_worker::IncomingCall& call, PyRef* begun);
+// Without an instance an exception is set. False: it is one that ends the process.
+bool FinishActor(core_worker::CoreWorker& worker, core_worker::IncomingCall& call, PyRef instance);
 // REQUIRES: in its CallScope. What user code returned (for `async def`: the
 // coroutine), or null with an exception set.
 PyObject* RunCall(core_worker::CoreWorker& worker, RunningCall& running);

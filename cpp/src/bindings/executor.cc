@@ -77,7 +77,22 @@ bool Terminate(CoreWorker& worker, IncomingCall& call) {
 PyObject* CallCreate(PyObject* self, PyObject*) {
   CoreWorker* worker;
   if (!Begin(self, worker)) return nullptr;
-  const bool goes_on = CreateActor(*worker, *reinterpret_cast<CallObject*>(self)->call);
+  PyRef begun;
+  const bool goes_on = CreateActor(*worker, *reinterpret_cast<CallObject*>(self)->call, &begun);
+  if (begun) return begun.Release();
+  End(self);
+  if (!goes_on) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* CallCreated(PyObject* self, PyObject* args) {
+  CoreWorker* worker;
+  PyObject *instance, *error;
+  if (!Begin(self, worker) || !PyArg_ParseTuple(args, "OO", &instance, &error)) return nullptr;
+  const bool failed = PyExceptionInstance_Check(error);
+  if (failed) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
+  const bool goes_on = FinishActor(*worker, *reinterpret_cast<CallObject*>(self)->call,
+                                   failed ? PyRef() : PyRef::Borrowed(instance));
   End(self);
   if (!goes_on) return nullptr;
   Py_RETURN_NONE;
@@ -172,7 +187,7 @@ PyObject* RunWorker(PyObject*, PyObject*) {
       continue;
     }
     if (call->concurrency.is_async) return NewCall(std::move(call));
-    if (!CreateActor(*worker, *call)) return nullptr;
+    if (!CreateActor(*worker, *call, /*begun=*/nullptr)) return nullptr;
     if (!call->concurrency.IsSerial()) return ConcurrencyToList(call->concurrency);
   }
 }
@@ -265,7 +280,8 @@ PyObject* Watch(PyObject*, PyObject* args) {
 }
 
 PyMethodDef call_methods[] = {
-    {"create", CallCreate, METH_NOARGS, "Makes the actor whose creation this is."},
+    {"create", CallCreate, METH_NOARGS, "Makes the actor whose creation this is; or begins to."},
+    {"created", CallCreated, METH_VARARGS, "created(instance, error): how what was begun ended."},
     {"start", CallStart, METH_NOARGS, "Runs it; a coroutine that is left to be awaited, or None."},
     {"yields", CallYields, METH_NOARGS, "Whether it is a generator whose items are wanted."},
     {"produce", CallProduce, METH_O, "Sends an item; whether the next one is wanted now."},
