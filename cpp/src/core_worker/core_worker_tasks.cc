@@ -497,6 +497,9 @@ void CoreWorker::OnLeaseLost(const fbr::LeaseLost& lost) {
   if (lost.started() != UINT64_MAX) told.started = lost.started();
   told.free =
       lost.exit()->expected() && lost.exit()->signal() == 0 && lost.exit()->exit_code() == 0;
+  // Nobody saw how it ended: its node is gone. What is run again is not to go to another of
+  // its workers, of which the news comes next.
+  if (lost.exit()->signal() == 0 && lost.exit()->exit_code() < 0) submitter_.NodeGone(lease->node);
   if (lease->channel && !lease->channel->closed) return;  // Replies may still be in its socket.
   FinishLostLease(lease);
 }

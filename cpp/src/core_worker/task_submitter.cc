@@ -208,6 +208,12 @@ std::vector<Lease*> TaskSubmitter::WorkerGone(const WorkerId& worker) {
   return gone;
 }
 
+void TaskSubmitter::NodeGone(const NodeId& node) {
+  for (const auto& [id, lease] : leases_) {
+    if (lease->node == node) lease->broken = true;
+  }
+}
+
 std::vector<Lease*> TaskSubmitter::BrokenLeases() const {
   std::vector<Lease*> broken;
   for (const auto& [id, lease] : leases_) {

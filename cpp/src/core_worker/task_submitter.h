@@ -107,6 +107,8 @@ class TaskSubmitter {
   void WorkerConnected(const WorkerId& worker, const ChannelPtr& channel, SubmitActions& actions);
   // Marks the leases on that worker broken; LeaseLost will follow for each.
   std::vector<Lease*> WorkerGone(const WorkerId& worker);
+  // All its workers are; each lease's loss is still told by itself.
+  void NodeGone(const NodeId& node);
   // Those whose LeaseLost has not come.
   std::vector<Lease*> BrokenLeases() const;
   // Takes the lease out. The caller has taken the tasks in flight off its channel.

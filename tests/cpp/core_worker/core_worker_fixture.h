@@ -44,7 +44,9 @@ class CoreWorkerTest : public ::testing::Test {
   // --- The raylet's part ---
 
   LeaseId Grant(const WorkerId& worker) {
-    const auto request = raylet.Await(Body::RequestLease);
+    return GrantFor(raylet.Await(Body::RequestLease), worker);
+  }
+  LeaseId GrantFor(const FakeRaylet::Received& request, const WorkerId& worker) {
     const LeaseId id = LeaseId::FromRandom();
     raylet.Send(request.from, request->request_id(), Body::LeaseReply, [&](Builder& builder) {
       const auto lease_id = PutId(builder, id);

@@ -233,6 +233,27 @@ TEST_F(CoreWorkerTasksTest, WithoutRetriesAnEndForItsMemoryIsTheEnd) {
   EXPECT_THAT(Take(result), StartsWith("OutOfMemoryKilled: "));
 }
 
+TEST_F(CoreWorkerTasksTest, WhatALostNodeRanDoesNotGoToAnotherOfItsWorkers) {
+  std::unique_ptr<CoreWorker> other = NewWorker();
+  Object* first = Submit(/*max_retries=*/1);
+  Object* second = Submit(/*max_retries=*/1);
+  const LeaseId lost = Grant(*worker);
+  const LeaseId idle = Grant(*other);
+  (void)Next(*worker);
+  RunOne(*other, "done");
+  EXPECT_EQ(Take(second), "done");
+  worker.reset();
+  TellLeaseLost(lost, /*signal=*/0);
+  const auto request = raylet.Await(Body::RequestLease);
+  EXPECT_EQ(other->TakeCall(), nullptr);
+  TellLeaseLost(idle, /*signal=*/0);
+  other.reset();
+  worker = NewWorker();
+  GrantFor(request, worker->session().worker_id);
+  RunOne(*worker, "on another node");
+  EXPECT_EQ(Take(first), "on another node");
+}
+
 class PipelinedTest : public CoreWorkerTasksTest {
  protected:
   // `tasks` on one worker, of which nothing is heard after it has taken the first.

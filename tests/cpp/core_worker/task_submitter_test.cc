@@ -334,6 +334,17 @@ TEST_F(TaskSubmitterTest, ALostLeaseComesWithNothingMoreToSend) {
   EXPECT_EQ(submitter.Lost(id), nullptr);
 }
 
+TEST_F(TaskSubmitterTest, ALostNodesLeasesAreGivenNothingMore) {
+  Lease* here = GrantKnown(10);
+  Lease* there = GrantKnown(10);
+  there->node = NodeId::FromRandom();
+  submitter.NodeGone(NodeId::FromRandom());
+  EXPECT_FALSE(here->broken || there->broken);
+  submitter.NodeGone(there->node);
+  EXPECT_TRUE(there->broken);
+  EXPECT_FALSE(here->broken);
+}
+
 TEST_F(TaskSubmitterTest, ABrokenLeaseIsNotReturnedForIdleness) {
   Lease* lease = GrantKnown(10);
   submitter.WorkerGone(lease->worker.worker);
