@@ -37,7 +37,8 @@ def tell(what: str, error: BaseException) -> None:
     if count <= _IN_FULL_MAX:
         _logger.error("%s: %s", what, error)
     elif count & (count - 1) == 0:
-        _logger.error("%s, the %dth like it: %s", what, count, str(error).rstrip().split("\n")[-1])
+        last_line = str(error).rstrip().split("\n")[-1]
+        _logger.error("%s, %d times by now: %s", what, count, last_line)
 
 
 def _kind_of(error: BaseException) -> tuple[str, str]:

@@ -491,8 +491,10 @@ bool FinishActor(CoreWorker& worker, IncomingCall& call, PyRef instance) {
   }
   if (!instance) {
     const std::string error = TakeTaskError(call.name + ".__init__");
-    TellFailure("Exception raised in creation task",
-                core_worker::MakeValue({PayloadFormat::TaskError, error, {}}));
+    if (!error.empty()) {
+      TellFailure("Exception raised in creation task",
+                  core_worker::MakeValue({PayloadFormat::TaskError, error, {}}));
+    }
     const ReleaseGil released;
     worker.ActorStarted(call, PayloadParts{PayloadFormat::TaskError, error, {}},
                         "its __init__ raised");
