@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import types
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar, cast, overload
 
 from . import _core
@@ -181,6 +182,9 @@ class ActorHandle:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._description["methods"]})
 
+    # ``ActorHandle[Counter]`` says in an annotation of which class.
+    __class_getitem__: Any = classmethod(types.GenericAlias)
+
     def __repr__(self) -> str:
         return f"Actor({self._description['class_name']}, {self._core.actor_id().hex()})"
 
@@ -217,7 +221,10 @@ def find_actor(name: str, namespace: str) -> ActorHandle:
     Raises:
         ValueError: there is none.
     """
-    core, description = _core.get_named_actor(name, namespace)
+    try:
+        core, description = _core.get_named_actor(name, namespace)
+    except ValueError as error:
+        raise ValueError(f"Failed to look up actor with name '{name}': {error}") from None
     return ActorHandle(core, pickle.loads(description))
 
 

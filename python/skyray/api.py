@@ -164,7 +164,7 @@ def init(
     for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
         validate_options(TASK, {name: amount}, in_options=False)
     validate_options(TASK, {"resources": resources}, in_options=False)
-    _check_node(num_gpus, labels, object_store_memory)
+    _check_node({"CPU": num_cpus, "GPU": num_gpus}, labels, object_store_memory)
     validate_options(ACTOR, {"namespace": namespace}, in_options=False)
     return _lifecycle.start(
         address=address,
@@ -184,15 +184,20 @@ def init(
 
 
 def _check_node(
-    num_gpus: float | None, labels: dict[str, str] | None, object_store_memory: int | None
+    units: dict[str, float | None],
+    labels: dict[str, str] | None,
+    object_store_memory: int | None,
 ) -> None:
     """What only a node has to be told, in the ranges that a node can have.
 
     Raises:
         ValueError, TypeError: it is not.
     """
-    if num_gpus is not None and num_gpus != int(num_gpus):
-        raise ValueError(f"num_gpus={num_gpus}: a node has whole GPUs; tasks may ask for parts.")
+    for unit, count in units.items():
+        if count is not None and count != int(count):
+            raise ValueError(
+                f"num_{unit.lower()}s={count}: a node has whole {unit}s; tasks may ask for parts."
+            )
     for name, value in (labels or {}).items():
         if not isinstance(name, str) or not isinstance(value, str) or not name or "=" in name:
             raise TypeError(

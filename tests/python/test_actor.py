@@ -366,10 +366,15 @@ def test_name_is_free_again_after_the_actors_end() -> None:
 
 
 def test_name_that_nobody_has() -> None:
-    with pytest.raises(ValueError, match="'nobody'"):
+    with pytest.raises(ValueError, match="Failed to look up actor with name 'nobody': there is no"):
         skyray.get_actor("nobody")
     with pytest.raises(TypeError, match="a str"):
         skyray.get_actor(3)  # type: ignore[arg-type]
+
+
+def test_a_handle_may_be_annotated_with_its_class() -> None:
+    annotation: Any = skyray.actor.ActorHandle[int]  # type: ignore[type-arg]
+    assert (annotation.__origin__, annotation.__args__) == (skyray.actor.ActorHandle, (int,))
 
 
 def test_misuse() -> None:

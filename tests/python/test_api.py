@@ -123,6 +123,8 @@ def test_arguments_that_cannot_be() -> None:
         skyray.init(resources={"a=b": 1})
     with pytest.raises(ValueError, match=r"num_gpus=1\.5: a node has whole GPUs"):
         skyray.init(num_gpus=1.5)
+    with pytest.raises(ValueError, match=r"num_cpus=1\.5: a node has whole CPUs"):
+        skyray.init(num_cpus=1.5)
     with pytest.raises(TypeError, match="labels must be of type"):
         skyray.init(labels={"a": 3})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match=r"object_store_memory=1 bytes is not in"):
