@@ -373,7 +373,7 @@ def test_name_that_nobody_has() -> None:
 
 
 def test_a_handle_may_be_annotated_with_its_class() -> None:
-    annotation: Any = skyray.actor.ActorHandle[int]  # type: ignore[type-arg]
+    annotation: Any = skyray.actor.ActorHandle[int]  # type: ignore[misc]
     assert (annotation.__origin__, annotation.__args__) == (skyray.actor.ActorHandle, (int,))
 
 
