@@ -152,7 +152,7 @@ std::string Zygote::State::Reap() {
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  const std::string how = DescribeExit(pid, status, false, "").reason;
+  std::string how = DescribeExit(pid, status, false, "").reason;
   process.Reset();
   pid = 0;
   return how;
