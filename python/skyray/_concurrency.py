@@ -211,5 +211,6 @@ class _Threads:
         try:
             _core.run_calls(index, lambda: self._start(index))
         except SystemExit as request:
-            self._exit = request
-            _core.leave_with(_worker.exit_code_of(request))
+            code = _worker.exit_code_of(request)
+            self._exit = SystemExit(code)
+            _core.leave_with(code)

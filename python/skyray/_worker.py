@@ -326,7 +326,6 @@ def exit_code_of(request: SystemExit) -> int:
     if request.code is None or isinstance(request.code, int):
         return request.code or 0
     _say(str(request.code), sys.stderr)
-    request.code = 1
     return 1
 
 

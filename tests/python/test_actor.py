@@ -15,6 +15,7 @@ import pytest
 from waiting import ended, until
 
 import skyray
+from skyray import _core
 from skyray.actor import ActorClassInheritanceException
 from skyray.exceptions import ActorAlreadyExistsError, ActorDiedError, RayActorError, RayTaskError
 
@@ -328,6 +329,25 @@ def test_an_argument_that_fails_is_the_actors_death_everywhere(tmp_path: Path) -
     for ref in (actor.read.remote(), elsewhere):
         with pytest.raises(ActorDiedError, match="no value"):
             skyray.get(ref, timeout=60)
+
+
+def test_an_actor_that_is_dead_waits_for_no_arguments(tmp_path: Path) -> None:
+    def pending() -> int:
+        return _core.statistics()["tasks_pending"]
+
+    value = once_there.remote(str(tmp_path / "there"))
+    kept = skyray.remote(Given).options(name="kept").remote(value)
+    before = pending()
+    same = skyray.remote(Given).options(name="kept", get_if_exists=True).remote(value)
+    assert (same, pending()) == (kept, before)
+    killed = skyray.remote(Given).remote(value)
+    assert pending() == before + 1
+    skyray.kill(killed)
+    with pytest.raises(ActorDiedError):
+        skyray.get(killed.read.remote(), timeout=60)
+    until(lambda: pending() == before, "its creation is not waited for")
+    (tmp_path / "there").touch()
+    assert skyray.get(kept.read.remote(), timeout=60) == 5
 
 
 def test_an_actor_ends_with_the_creator_that_waits_for_its_arguments(tmp_path: Path) -> None:

@@ -106,6 +106,20 @@ def test_worker_takes_over_the_jobs_surroundings(raylet: Raylet, tmp_path: Any) 
     assert "The driver's directory cannot be entered" in all_of(err)
 
 
+@pytest.mark.parametrize(
+    "arguments", [[], ["--fd"], ["--fd", "x"], ["--board", "3"], ["--fd", "3", "--board"]]
+)
+def test_what_it_is_started_with_is_checked(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "skyray._zygote", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "usage: python -m skyray._zygote --fd N [--board N]" in done.stderr
+
+
 def test_orders_that_come_together_are_all_served(raylet: Raylet) -> None:
     readers = [fd for _ in range(5) for fd in raylet.fork()]
     events = [raylet.receive() for _ in range(10)]

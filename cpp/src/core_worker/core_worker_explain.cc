@@ -213,8 +213,7 @@ void CoreWorker::ExplainActor(const Actor& actor, const Task& call, Explanation&
     return;
   }
   out.text += ", which waits for actor " + who + " to be created";
-  for (const auto& [task, creation] : creations_) {
-    if (creation.actor != &actor || task->unresolved == 0) continue;
+  if (actor.unsent_creation != nullptr) {
     out.text += "; an argument of its __init__ is not ready";
     return;
   }

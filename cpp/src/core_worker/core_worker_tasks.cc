@@ -510,21 +510,20 @@ void CoreWorker::FinishLostLease(Lease* lease) {
                               : LostLease{raylet_lost_, ErrorCode::NodeDied, false, false, {}};
   LeaseClass* lease_class = lease->lease_class;
   const std::unique_ptr<Lease> owned = submitter_.Lost(lease->id);
-  // Its process ended while it ran that one. What came before had only not been answered yet,
-  // what came after not been started: both are run again as if nothing had been. Without word
-  // of how far it was it was as far as can be, and had ended none.
-  const uint64_t running = lost.started ? *lost.started - 1 : UINT64_MAX;
   for (const auto& [sequence, task] : owned->lost_tasks) {
     task->lease = nullptr;
-    const bool unharmed =
-        lost.free || (lost.started && (sequence >= *lost.started ||
-                                       (sequence < running && task->retries_left != 0)));
+    // The last to have been started was running. What came before had only not been answered
+    // yet, what came after not been started: both are run again as if nothing had been.
+    const bool unstarted = lost.started && sequence >= *lost.started;
+    const bool ended = lost.started && sequence + 1 < *lost.started;
+    const bool unharmed = lost.free || unstarted || (ended && task->retries_left != 0);
     if (unharmed && raylet_lost_.empty() && !task->cancelled) {
       task->sent = false;
       Dispatch(nullptr, task);
       continue;
     }
-    const bool ran = lost.started ? sequence == running : task == owned->lost_tasks.front().task;
+    // Without word of how far it was all may have been started, but the first was running.
+    const bool ran = lost.started ? !ended : task == owned->lost_tasks.front().task;
     RetryOrFail(task, lost.code,
                 "task " + task->function->name + " (" + task->id.Hex() + ") was lost: " + lost.how,
                 !lost.no_retry || !ran);

@@ -55,6 +55,7 @@ LeaseOutcome LeaseQueue::Schedule(Placement& placement, TimePoint now) {
     }
   }
   if (const auto old = placement.UndoDebits(now); old && !classes_.empty()) WakeAt(*old);
+  const size_t failed = out.failed.size();
   for (auto& [key, waiting] : classes_) {
     if (!waiting.why_infeasible.empty()) {
       NoticeInfeasible(waiting, now, out);
@@ -62,7 +63,9 @@ LeaseOutcome LeaseQueue::Schedule(Placement& placement, TimePoint now) {
       AskForLeases(key, waiting, now, out);
     }
   }
-  TakeIf([](const Entry& entry) { return entry.noticed && Insists(entry.request); });
+  if (out.failed.size() > failed) {
+    TakeIf([](const Entry& entry) { return entry.noticed && Insists(entry.request); });
+  }
   return out;
 }
 

@@ -5,14 +5,14 @@
 
 namespace skyray::raylet {
 
-WorkerProgress::WorkerProgress(std::optional<ProgressBoard> board) : board_(std::move(board)) {
-  if (!board_) return;
-  // The first ones are taken first: as few pages as there are workers.
-  for (int place = ProgressBoard::kPlaces; place-- > 0;) free_.push_back(place);
-}
+WorkerProgress::WorkerProgress(std::optional<ProgressBoard> board) : board_(std::move(board)) {}
 
 int WorkerProgress::Take(const WorkerId& worker) {
-  if (free_.empty()) return -1;
+  if (!board_) return -1;
+  if (free_.empty()) {
+    if (next_ == static_cast<int>(ProgressBoard::kPlaces)) return -1;
+    free_.push_back(next_++);
+  }
   const int place = free_.back();
   free_.pop_back();
   places_.emplace(worker, place);

@@ -31,7 +31,8 @@ class WorkerProgress {
 
  private:
   std::optional<ProgressBoard> board_;
-  std::vector<int> free_;
+  std::vector<int> free_;  // Of those below next_.
+  int next_ = 0;           // Taken last: as few pages as there are workers.
   std::unordered_map<WorkerId, int> places_;
 };
 

@@ -268,41 +268,32 @@ class PipelinedTest : public CoreWorkerTasksTest {
     (void)Next(*worker);
     worker.reset();
     TellLeaseLost(lease, SIGKILL, ErrorCode::Ok, no_retry, started);
+    return results;
+  }
+  void ExpectElsewhere(std::initializer_list<Object*> results) {
     worker = NewWorker();
     Grant(*worker);
-    return results;
+    for (Object* result : results) {
+      RunOne(*worker, "elsewhere");
+      EXPECT_EQ(Take(result), "elsewhere");
+    }
   }
 };
 
 TEST_F(PipelinedTest, OnlyWhatRanPaysForTheEndOfItsProcess) {
   const auto results = LoseAll(3, /*started=*/2, /*max_retries=*/0);
   EXPECT_THAT(Take(results[0]), StartsWith("WorkerCrashed: "));
-  for (int i : {1, 2}) {
-    RunOne(*worker, "elsewhere");
-    EXPECT_EQ(Take(results[i]), "elsewhere");
-  }
+  ExpectElsewhere({results[1], results[2]});
 }
 
 TEST_F(PipelinedTest, WhatHadEndedUnheardIsRunAgainUnlessItMayNot) {
   const auto results = LoseAll(3, /*started=*/4, /*max_retries=*/1, /*no_retry=*/true);
   EXPECT_THAT(Take(results[2]), StartsWith("WorkerCrashed: ")) << "it would only happen again";
-  for (int i : {0, 1}) {
-    RunOne(*worker, "elsewhere");
-    EXPECT_EQ(Take(results[i]), "elsewhere");
-  }
+  ExpectElsewhere({results[0], results[1]});
 }
 
 TEST_F(PipelinedTest, WithoutWordOfHowFarItWasAllPay) {
-  Object* warm = Submit();
-  const LeaseId lease = Grant(*worker);
-  RunOne(*worker, "known to be short", /*execute_us=*/1);
-  EXPECT_EQ(Take(warm), "known to be short");
-  Object* first = Submit();
-  Object* second = Submit();
-  (void)Next(*worker);
-  worker.reset();
-  TellLeaseLost(lease, SIGKILL);
-  for (Object* result : {first, second}) {
+  for (Object* result : LoseAll(2, /*started=*/UINT64_MAX, /*max_retries=*/0)) {
     EXPECT_THAT(Take(result), StartsWith("WorkerCrashed: "));
   }
 }
