@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "object_manager/guarded_read.h"
+
 #define SKYRAY_CHECKSUM_KERNEL kChecksumAnyCpu
 #include "object_manager/spill_checksum_kernel.h"
 
@@ -44,10 +46,24 @@ void SpillChecksum::Add(std::span<const uint8_t> bytes) {
       chunk_bytes_ = 0;
     }
     const size_t size = std::min(bytes.size(), kSpillChunkBytes - chunk_bytes_);
-    kernel_.add(state_, bytes.data(), size);
-    chunk_bytes_ += size;
+    AddToChunk(bytes.first(size));
     bytes = bytes.subspan(size);
   }
+}
+
+void SpillChecksum::AddToChunk(std::span<const uint8_t> bytes) {
+  struct Work {
+    SpillChecksum* sum;
+    std::span<const uint8_t> bytes;
+  } work{this, bytes};
+  readable_ &= GuardedRead(
+      bytes,
+      [](void* context) {
+        const Work& todo = *static_cast<Work*>(context);
+        todo.sum->kernel_.add(todo.sum->state_, todo.bytes.data(), todo.bytes.size());
+      },
+      &work);
+  chunk_bytes_ += bytes.size();
 }
 
 SpillSum SpillChecksum::Finish() const {

@@ -3,7 +3,8 @@
 // there are several, so that threads can share the work. It is taken piece by piece on
 // the bytes' way to or from disk, with the widest instructions this CPU has.
 //
-// Threading:  values; not shared. Ownership: values. Errors: none.
+// Threading:  values; not shared. Ownership: values.
+// Errors:     the bytes may be memory that cannot be read (guarded_read.h); ask readable().
 #pragma once
 
 #include <cstddef>
@@ -39,16 +40,21 @@ class SpillChecksum {
 
   void Add(std::span<const uint8_t> bytes);
   SpillSum Finish() const;
+  // Whether all could be read. If not the sum means nothing.
+  bool readable() const { return readable_; }
 
   static SpillSum Of(std::span<const uint8_t> bytes);
   // Of the whole, from those of its chunks.
   static SpillSum OfChunks(std::span<const SpillSum> chunks);
 
  private:
+  void AddToChunk(std::span<const uint8_t> bytes);
+
   static constexpr size_t kStateBytes = 576;
   const ChecksumKernel& kernel_;
   std::vector<SpillSum> chunks_;  // Those before this one.
   size_t chunk_bytes_ = 0;        // Of this one.
+  bool readable_ = true;
   alignas(64) uint8_t state_[kStateBytes];
 };
 

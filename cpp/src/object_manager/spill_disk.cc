@@ -37,18 +37,22 @@ class Writer {
   Writer(FileCalls& calls, int fd, const std::string& path, const std::stop_token& stop)
       : calls_(calls), fd_(fd), path_(path), stop_(stop) {}
 
-  Status Put(const SpillPiece& piece, uint64_t offset) {
+  // False: the piece's memory cannot be read.
+  Result<bool> Put(const SpillPiece& piece, uint64_t offset) {
     if (piece.bytes.size() > kPieceBytes) return PutLarge(piece, offset);
     if (!parts_.empty() && (offset < end() || offset - end() > sizeof kPadding ||
                             parts_.size() + 3 > kPartsMax || bytes_ >= kPieceBytes)) {
       if (Status status = Flush(); !status.ok()) return status;
     }
     if (parts_.empty()) offset_ = offset;
+    SpillChecksum sum;
+    sum.Add(piece.bytes);
+    if (!sum.readable()) return false;
+    headers_.push_back(BuildSpillHeader(piece.record, sum.Finish()));
     Add({kPadding, offset - end()});
-    headers_.push_back(BuildSpillHeader(piece.record, SpillChecksum::Of(piece.bytes)));
     Add(headers_.back());
     Add(piece.bytes);
-    return Status();
+    return true;
   }
 
   Status Flush() {
@@ -68,13 +72,14 @@ class Writer {
     bytes_ += bytes.size();
   }
 
-  Status PutLarge(const SpillPiece& piece, uint64_t offset) {
+  Result<bool> PutLarge(const SpillPiece& piece, uint64_t offset) {
     if (Status status = Flush(); !status.ok()) return status;
     SpillChecksum sum;
     uint64_t at = offset + kSpillHeaderBytes;
     for (std::span<const uint8_t> rest = piece.bytes; !rest.empty();) {
       const auto chunk = rest.first(std::min<size_t>(rest.size(), UpToBoundary(at)));
       sum.Add(chunk);
+      if (!sum.readable()) return false;
       iovec part{const_cast<uint8_t*>(chunk.data()), chunk.size()};
       if (Status status = WriteAll({&part, 1}, at); !status.ok()) return status;
       at += chunk.size();
@@ -82,7 +87,8 @@ class Writer {
     }
     SpillHeader header = BuildSpillHeader(piece.record, sum.Finish());
     iovec part{header.data(), header.size()};
-    return WriteAll({&part, 1}, offset);
+    if (Status status = WriteAll({&part, 1}, offset); !status.ok()) return status;
+    return true;
   }
 
   Status WriteAll(std::span<iovec> parts, uint64_t offset) {
@@ -117,8 +123,10 @@ class Writer {
   uint64_t bytes_ = 0;
 };
 
-Status Fill(FileCalls& calls, int fd, const std::string& path, const SpillLayout& layout,
-            std::span<const SpillPiece> pieces, bool sync, const std::stop_token& stop) {
+// The pieces that are lost.
+Result<std::vector<size_t>> Fill(FileCalls& calls, int fd, const std::string& path,
+                                 const SpillLayout& layout, std::span<const SpillPiece> pieces,
+                                 bool sync, const std::stop_token& stop) {
   int reserved = calls.Allocate(fd, layout.file_bytes);
   while (reserved == -EINTR) reserved = calls.Allocate(fd, layout.file_bytes);
   // Some file systems cannot; there, a full disk is found while writing.
@@ -127,12 +135,16 @@ Status Fill(FileCalls& calls, int fd, const std::string& path, const SpillLayout
                       -reserved);
   }
   Writer writer(calls, fd, path, stop);
+  std::vector<size_t> lost;
   for (size_t i = 0; i < pieces.size(); ++i) {
-    if (Status status = writer.Put(pieces[i], layout.offsets[i]); !status.ok()) return status;
+    const auto put = writer.Put(pieces[i], layout.offsets[i]);
+    if (!put) return put.error();
+    if (!*put) lost.push_back(i);
   }
   if (Status status = writer.Flush(); !status.ok()) return status;
   const int synced = sync ? calls.Sync(fd) : 0;
-  return synced < 0 ? CallFailed("syncing " + path, -synced) : Status();
+  if (synced < 0) return CallFailed("syncing " + path, -synced);
+  return lost;
 }
 
 }  // namespace
@@ -175,9 +187,10 @@ Result<WrittenFile> SpillDisk::WriteIn(const std::string& folder,
   sizes.reserve(pieces.size());
   for (const SpillPiece& piece : pieces) sizes.push_back(piece.bytes.size());
   SpillLayout layout = LayOutSpillFile(sizes);
-  WrittenFile file{folder + "/" + number + ".spill", {}, layout.file_bytes};
+  WrittenFile file{folder + "/" + number + ".spill", {}, layout.file_bytes, {}};
 
-  Status status = Fill(calls_, fd, temporary, layout, pieces, options_.sync, stop);
+  auto lost = Fill(calls_, fd, temporary, layout, pieces, options_.sync, stop);
+  Status status = lost ? Status() : lost.error();
   // Network file systems tell of failed writes only here.
   if (const int closed = calls_.Close(fd); closed < 0 && status.ok()) {
     status = CallFailed("closing " + temporary, -closed);
@@ -188,6 +201,7 @@ Result<WrittenFile> SpillDisk::WriteIn(const std::string& folder,
   }
   if (status.ok()) {
     file.offsets = std::move(layout.offsets);
+    file.lost = std::move(*lost);
     return file;
   }
   if (const Status removed = RemoveSpilled(calls_, temporary); !removed.ok()) {

@@ -68,9 +68,9 @@ SpillSteps SpillManager::Written(uint64_t write, Result<WrittenFile> file, int64
   SKYRAY_CHECK(!found.empty());
   const std::vector<SpillRecord>& records = found.mapped();
   SpillSteps steps;
-  std::vector<ObjectId> objects;
-  for (const SpillRecord& record : records) objects.push_back(record.object);
   if (!file) {
+    std::vector<ObjectId> objects;
+    for (const SpillRecord& record : records) objects.push_back(record.object);
     ++stats_.failed_writes_total;
     stats_.last_error = file.error().message();
     pause_until_ms_ = now_ms + config_.retry_ms;
@@ -79,19 +79,34 @@ SpillSteps SpillManager::Written(uint64_t write, Result<WrittenFile> file, int64
   }
   SKYRAY_CHECK(file->offsets.size() == records.size());
   const FileId id = next_id_++;
-  files_[id] = File{std::move(file->path), file->bytes, records.size(), 0};
+  files_[id] = File{std::move(file->path), file->bytes, records.size() - file->lost.size(), 0};
   for (size_t i = 0; i < records.size(); ++i) {
     const SpillRecord& record = records[i];
+    if (std::ranges::find(file->lost, i) != file->lost.end()) {
+      LoseInMemory(steps, record.object);
+      continue;
+    }
+    steps.spilled.push_back(record.object);
     if (objects_.contains(record.object)) Forget(steps, record.object);  // An older life of it.
     objects_[record.object] = {id, file->offsets[i], record.owner, record.data_bytes,
                                record.metadata_bytes};
     stats_.spilled_bytes_total += record.bytes();
   }
-  stats_.spilled_objects_total += records.size();
+  stats_.spilled_objects_total += steps.spilled.size();
   ++stats_.spilled_files_total;
-  steps.spilled = std::move(objects);
+  RemoveIfUnused(steps, id);
   Pump(steps, now_ms);
   return steps;
+}
+
+void SpillManager::LoseInMemory(SpillSteps& steps, const ObjectId& object) {
+  const Status why(ErrorCode::ObjectLost,
+                   "object " + object.Hex() +
+                       " cannot be read: the file that is the store's memory was cut short, or "
+                       "its disk fails");
+  ++stats_.lost_objects_total;
+  stats_.last_error = why.message();
+  steps.lost.push_back({object, why});
 }
 
 // --- In ---

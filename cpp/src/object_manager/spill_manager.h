@@ -137,6 +137,7 @@ class SpillManager {
   void PumpRestores(SpillSteps& steps);
   void StartRead(SpillSteps& steps, const ObjectId& object, Restore& restore);
   void EndRestore(SpillSteps& steps, const ObjectId& object);
+  void LoseInMemory(SpillSteps& steps, const ObjectId& object);
   void Lose(SpillSteps& steps, const ObjectId& object, const Status& why);
   void Forget(SpillSteps& steps, const ObjectId& object);
   void RemoveIfUnused(SpillSteps& steps, FileId file);

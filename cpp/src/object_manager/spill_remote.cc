@@ -26,6 +26,7 @@ struct Prepared {
   SpillLayout layout;
   json::array records;
   json::array memory;
+  std::vector<size_t> lost;
 };
 
 Prepared Prepare(const std::vector<SpillPiece>& pieces) {
@@ -34,8 +35,13 @@ Prepared Prepare(const std::vector<SpillPiece>& pieces) {
   for (const SpillPiece& piece : pieces) sizes.push_back(piece.bytes.size());
   prepared.layout = LayOutSpillFile(sizes);
   for (size_t i = 0; i < pieces.size(); ++i) {
-    const SpillHeader header =
-        BuildSpillHeader(pieces[i].record, SpillChecksum::Of(pieces[i].bytes));
+    SpillChecksum sum;
+    sum.Add(pieces[i].bytes);
+    if (!sum.readable()) {
+      prepared.lost.push_back(i);  // It must not be read over there either.
+      continue;
+    }
+    const SpillHeader header = BuildSpillHeader(pieces[i].record, sum.Finish());
     const std::string_view bytes(reinterpret_cast<const char*>(header.data()), header.size());
     prepared.records.push_back(json::array{prepared.layout.offsets[i], BytesToHex(bytes)});
     prepared.memory.push_back(MemoryOf(pieces[i].shared, pieces[i].bytes.size()));
@@ -75,27 +81,27 @@ void SpillRemote::Write(std::vector<SpillPiece> pieces,
   const std::string url = folder + "/" + std::to_string(next_file_++) + ".spill";
   std::set<uint32_t> segments;
   for (const SpillPiece& piece : pieces) segments.insert(piece.shared.segment);
-  summer_.Run(
-      [pieces = std::move(pieces)](const std::stop_token&) { return Prepare(pieces); },
-      [this, folder, url, segments = std::move(segments),
-       done = std::move(done)](Prepared prepared) mutable {
-        json::object order;
-        order["op"] = "write";
-        order["folder"] = folder;
-        order["url"] = url;
-        order["records"] = std::move(prepared.records);
-        order["memory"] = std::move(prepared.memory);
-        WrittenFile file{url, std::move(prepared.layout.offsets), prepared.layout.file_bytes};
-        Start(std::move(order), std::move(segments),
-              [file = std::move(file),
-               done = std::move(done)](const Result<json::object>& answer) mutable {
-                if (answer) return done(std::move(file));
-                // "Gone" is what a folder that cannot be made may be called.
-                const bool full = answer.error().code() == ErrorCode::OutOfDisk;
-                done(Status(full ? ErrorCode::OutOfDisk : ErrorCode::IoError,
-                            "writing " + file.path + ": " + answer.error().message()));
+  summer_.Run([pieces = std::move(pieces)](const std::stop_token&) { return Prepare(pieces); },
+              [this, folder, url, segments = std::move(segments),
+               done = std::move(done)](Prepared prepared) mutable {
+                json::object order;
+                order["op"] = "write";
+                order["folder"] = folder;
+                order["url"] = url;
+                order["records"] = std::move(prepared.records);
+                order["memory"] = std::move(prepared.memory);
+                WrittenFile file{url, std::move(prepared.layout.offsets),
+                                 prepared.layout.file_bytes, std::move(prepared.lost)};
+                Start(std::move(order), std::move(segments),
+                      [file = std::move(file),
+                       done = std::move(done)](const Result<json::object>& answer) mutable {
+                        if (answer) return done(std::move(file));
+                        // "Gone" is what a folder that cannot be made may be called.
+                        const bool full = answer.error().code() == ErrorCode::OutOfDisk;
+                        done(Status(full ? ErrorCode::OutOfDisk : ErrorCode::IoError,
+                                    "writing " + file.path + ": " + answer.error().message()));
+                      });
               });
-      });
 }
 
 void SpillRemote::Read(const SpillPlace& place, const SpillRoom& room,

@@ -32,6 +32,7 @@ struct WrittenFile {
   std::string path;
   std::vector<uint64_t> offsets;  // Of each piece's header, in their order.
   uint64_t bytes = 0;
+  std::vector<size_t> lost;  // Pieces whose memory cannot be read; nothing of use is at theirs.
 };
 
 // Where one object's record is.

@@ -272,6 +272,12 @@ bool ObjectLifecycleManager::GiveUpRestore(const ObjectId& id) {
 bool ObjectLifecycleManager::Lose(const ObjectId& id) {
   LocalObject* object = table_.Find(id);
   if (object == nullptr) return false;
+  if (object->spilling) {
+    object->spilling = false;
+    object->delete_when_released = true;
+    RemoveReference(object->index);
+    return true;
+  }
   if (object->state != ObjectState::Restoring && object->state != ObjectState::Spilled) {
     return false;
   }

@@ -96,7 +96,8 @@ class ObjectLifecycleManager {
   Result<const LocalObject*> GiveFallback(const ObjectId& id, uint32_t segment);
   // Back to Spilled. False if it was not being restored.
   bool GiveUpRestore(const ObjectId& id);
-  // The copy on disk is of no use: frees it. False if it is not (only) on disk.
+  // Its bytes cannot be read: the copy on disk, or the memory of what is being spilled. Frees
+  // it, at once or with its last reader. False if it is neither.
   bool Lose(const ObjectId& id);
 
   // Null if there is no such object.

@@ -146,7 +146,8 @@ class ObjectStore {
   Outcome Restore(ClientId client, uint64_t request_id, const ObjectId& id, int64_t now_ms);
   bool IsRestoring(const ObjectId& id) const;
   Outcome SealRestored(const ObjectId& id, int64_t now_ms);
-  // Its copy on disk is of no use: it is forgotten, and its gets end with `why`.
+  // Its copy on disk, or the memory it is being spilled from, cannot be read: it is
+  // forgotten, and its gets end with `why`.
   Outcome Lose(const ObjectId& id, const Status& why, int64_t now_ms);
   // The answer to FallbackWanted.
   Outcome FallbackMade(uint32_t segment, const Status& status, int64_t now_ms);

@@ -86,7 +86,10 @@ Outcome ObjectStore::SealRestored(const ObjectId& id, int64_t now_ms) {
 }
 
 Outcome ObjectStore::Lose(const ObjectId& id, const Status& why, int64_t now_ms) {
+  const LocalObject* object = objects_.Find(id);
+  const uint64_t spilling = object != nullptr && object->spilling ? object->allocation.bytes : 0;
   if (objects_.Lose(id)) {
+    spilling_bytes_ -= spilling;
     for (const WaitingGet& get : gets_.OnLost(id, why)) AnswerGet(get);
   } else {
     ++ignored_requests_total_;

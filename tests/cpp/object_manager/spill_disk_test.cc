@@ -13,6 +13,7 @@
 #include <random>
 #include <set>
 
+#include "object_manager/cut_memory.h"
 #include "object_manager/failing_calls.h"
 #include "object_manager/spill_checksum.h"
 #include "object_manager/spill_file.h"
@@ -117,6 +118,39 @@ TEST_F(SpillDiskTest, LargeObjectsComeBackChunkByChunk) {
   const auto file = disk->Write(pieces, {});
   ASSERT_TRUE(file) << file.error().message();
   for (int round = 0; round < 20; ++round) ExpectAllThere(*file);
+}
+
+// The memory of a store can be a file, which somebody may cut short.
+TEST_F(SpillDiskTest, WhatCannotBeReadInMemoryIsNamedAndTheOthersAreWritten) {
+  constexpr size_t kPage = 4096;
+  const CutMemory small(3 * kPage, kPage);
+  const CutMemory large(3 << 20, 2 << 20);
+  AddPiece(100);
+  for (const CutMemory* memory : {&small, &large}) {
+    pieces.push_back({{ObjectId::FromRandom(), WorkerId::FromRandom(), memory->bytes().size(), 0},
+                      memory->bytes(),
+                      {}});
+    AddPiece(70000);
+    AddPiece(2 << 20);
+  }
+  const auto file = disk->Write(pieces, {});
+  ASSERT_TRUE(file) << file.error().message();
+  EXPECT_THAT(file->lost, testing::ElementsAre(1, 4));
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const bool lost = i == 1 || i == 4;
+    EXPECT_EQ(ReadBack(*file, i).code(), lost ? ErrorCode::ObjectLost : ErrorCode::Ok) << i;
+  }
+}
+
+TEST_F(SpillDiskTest, ARestoreIntoMemoryThatIsNotThereFails) {
+  AddPiece(3 << 20);
+  const auto file = disk->Write(pieces, {});
+  ASSERT_TRUE(file) << file.error().message();
+  const CutMemory memory(3 << 20, 1 << 20);
+  const Status status = reader.Read(PlaceOf(*file, 0), memory.bytes(), {});
+  EXPECT_EQ(status.code(), ErrorCode::IoError);
+  EXPECT_THAT(status.message(), HasSubstr("the store's memory is not there"));
+  ExpectAllThere(*file);
 }
 
 // A damage, an early end, a failed read and a stop, each in the midst of what two

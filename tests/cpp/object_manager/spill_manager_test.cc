@@ -42,7 +42,7 @@ class SpillManagerTest : public ::testing::Test {
     EXPECT_EQ(written.spilled, objects);
   }
   static WrittenFile FileOf(const std::string& path, const std::vector<SpillPiece>& pieces) {
-    WrittenFile file{path, {}, 1000 * pieces.size()};
+    WrittenFile file{path, {}, 1000 * pieces.size(), {}};
     for (size_t i = 0; i < pieces.size(); ++i) file.offsets.push_back(1000 * i);
     return file;
   }
@@ -174,6 +174,36 @@ TEST_F(SpillManagerTest, ADamagedObjectIsLostAndTheOthersAreNot) {
   EXPECT_THAT(steps.removals, IsEmpty());
   EXPECT_EQ(spills.Stats().lost_objects_total, 1u);
   EXPECT_THAT(spills.Deleted(b).removals, ElementsAre("f"));
+}
+
+// What is the store's memory can be on a disk, too.
+TEST_F(SpillManagerTest, WhatCannotBeReadInMemoryIsLostAndTheOthersAreSpilled) {
+  ASSERT_TRUE(spills.SpaceWanted(1, now).take);
+  const std::vector<SpillPiece> pieces{PieceOf(a, 10), PieceOf(b, 10), PieceOf(c, 10)};
+  const auto write = [&](std::vector<size_t> lost) {
+    const SpillSteps taken = spills.Taken(pieces, now);
+    WrittenFile file = FileOf("f", pieces);
+    file.lost = std::move(lost);
+    return spills.Written(taken.writes.at(0).id, std::move(file), now);
+  };
+  const SpillSteps some = write({1});
+  EXPECT_THAT(some.spilled, ElementsAre(a, c));
+  ASSERT_THAT(some.lost, SizeIs(1));
+  EXPECT_EQ(some.lost[0].object, b);
+  EXPECT_THAT(some.lost[0].why.message(), HasSubstr("cut short"));
+  EXPECT_THAT(some.failed, IsEmpty());
+  EXPECT_EQ(spills.Stats().spilled_bytes_total, 20u);
+  EXPECT_EQ(spills.Stats().lost_objects_total, 1u);
+  EXPECT_THAT(spills.RestoreWanted(b).lost, SizeIs(1));
+  EXPECT_THAT(spills.Deleted(a).removals, IsEmpty());
+  EXPECT_THAT(spills.Deleted(c).removals, ElementsAre("f")) << "b does not keep it";
+
+  ASSERT_TRUE(spills.SpaceWanted(1, now).take);
+  const SpillSteps all = write({0, 1, 2});
+  EXPECT_THAT(all.spilled, IsEmpty());
+  EXPECT_THAT(all.lost, SizeIs(3));
+  EXPECT_THAT(all.removals, ElementsAre("f"));
+  EXPECT_EQ(spills.Stats().files, 0u);
 }
 
 TEST_F(SpillManagerTest, AReadThatFailsIsTriedThreeTimes) {
@@ -321,7 +351,7 @@ class RandomWalk {
     if (faults_ && Below(4) == 0) {
       return Do(spills_.Written(write.key(), Status(ErrorCode::IoError, "no"), now_));
     }
-    WrittenFile file{std::to_string(++last_file_), {}, 1};
+    WrittenFile file{std::to_string(++last_file_), {}, 1, {}};
     for (const SpillPiece& piece : write.mapped()) {
       file.offsets.push_back(piece.record.data_bytes);
       place_[piece.record.object] = {file.path, piece.record.data_bytes, piece.record};

@@ -224,6 +224,30 @@ TEST_F(SpillingTest, ReportsOfWhatIsNotSpilledAreCounted) {
   EXPECT_EQ(StateOf(a), ObjectState::Sealed);
 }
 
+TEST_F(SpillingTest, WhatCannotBeSpilledForItsMemoryIsGoneIsLost) {
+  Put(a, 64);
+  Put(b, 64);
+  Get(b);
+  ASSERT_EQ(Take(1000), (std::vector<ObjectId>{a}));
+  const Outcome lost = store.Lose(a, Status(ErrorCode::ObjectLost, "no memory"), now);
+  EXPECT_THAT(Kinds(lost), ElementsAre(Kind::Deleted));
+  EXPECT_EQ(StateOf(a), std::nullopt);
+  Spilled(a);
+  EXPECT_EQ(store.Stats().ignored_requests_total, 1u) << "it is not there to be spilled";
+}
+
+TEST_F(SpillingTest, WhoReadsWhatIsLostKeepsItUntilItLetsGo) {
+  Put(a, 64);
+  ASSERT_EQ(Take(1000), (std::vector<ObjectId>{a}));
+  Get(a);
+  store.Lose(a, Status(ErrorCode::ObjectLost, "no memory"), now);
+  ASSERT_NE(StateOf(a), std::nullopt);
+  store.Release(ann, a, now);
+  EXPECT_EQ(StateOf(a), std::nullopt);
+  Put(b, 64);
+  EXPECT_EQ(Wanted(store.Tick(now + 1000)), 0u) << "nor is it on its way to disk any more";
+}
+
 TEST_F(SpillingTest, AGetOfASpilledObjectBringsItBack) {
   SpillAway(a, 600);
   const Outcome asked = Get(a);
