@@ -16,6 +16,7 @@ from ._error_codes import error_for
 from .runtime_env import merge
 
 if TYPE_CHECKING:
+    from . import _log_dedup
     from ._lifecycle import RayContext
     from ._node import Head
 
@@ -28,6 +29,7 @@ _CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 _OMP_NUM_THREADS = "OMP_NUM_THREADS"
 # Set to "1": workers' output is shown as it is, without whose it is.
 _NO_LABELS = "SKYRAY_DISABLE_WORKER_LOG_PREFIX"
+_DEDUP_LOGS = "SKYRAY_DEDUP_LOGS"
 
 
 class Connection:
@@ -131,6 +133,7 @@ def disconnect() -> Connection | None:
     left, _current = _current, None
     if left is not None:
         _core.disconnect()
+        left.hooks.hear_out()
     return left
 
 
@@ -248,6 +251,9 @@ class Hooks:
         self._dump_task_error = _serialization.dump_task_error
         self._log_to_driver = log_to_driver
         self._labelled = labelled
+        self._printer: _log_dedup.Printer | None = None
+        if log_to_driver and any(name.startswith(_DEDUP_LOGS) for name in os.environ):
+            self._make_printer()  # Here it can be said what is wrong with them.
 
     def load_function(self, blob: bytes) -> Any:
         code = self._load_code(blob)
@@ -302,15 +308,25 @@ class Hooks:
     def on_log(self, name: str, pid: int, node_ip: str, is_stderr: bool, lines: list[str]) -> None:
         if not self._log_to_driver:
             return
-        stream = sys.stderr if is_stderr else sys.stdout
-        text = "\n".join(lines)
+        label = ""
         if self._labelled:
             elsewhere = f", ip={node_ip}" if node_ip != self.node_ip else ""
             label = f"({name or 'worker'} pid={pid}{elsewhere})"
-            if stream.isatty():
-                label = f"\x1b[36m{label}\x1b[0m"
-            text = "\n".join(f"{label} {line}" for line in lines)
-        _say(text, stream)
+        self._make_printer().take((node_ip, pid), label, is_stderr, lines)
+
+    def _make_printer(self) -> _log_dedup.Printer:
+        if self._printer is None:
+            from . import _log_dedup  # With threads; most drivers need it later, or never.
+
+            # A line of JSON is one for a program.
+            like_lines = _log_dedup.from_environment() if self._labelled else None
+            self._printer = _log_dedup.Printer(like_lines, _show)
+        return self._printer
+
+    def hear_out(self) -> None:
+        """Shows what is held back of the workers' output."""
+        if self._printer is not None:
+            self._printer.close()
 
     def on_failure(self, what: str, error: BaseException) -> None:
         from . import _failures
@@ -343,6 +359,14 @@ def remark_on_blocking() -> None:
         "`await` on object ref with asyncio.gather if you want to yield execution to the event "
         "loop instead."
     )
+
+
+def _show(printed: _log_dedup.Printed) -> None:
+    stream = sys.stderr if printed.is_stderr else sys.stdout
+    label = f"{printed.label} " if printed.label else ""
+    if label and stream.isatty():
+        label = f"\x1b[36m{printed.label}\x1b[0m "
+    _say("\n".join(f"{label}{line}" for line in printed.lines), stream)
 
 
 def _say(lines: str, stream: TextIO) -> None:

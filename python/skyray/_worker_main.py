@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import io
 import os
 import signal
 import sys
 from _signal import signal as set_handler  # type: ignore[import-not-found]  # See _zygote.
-from typing import Any
+from typing import Any, Callable
 
 from . import _core, _worker
 from ._worker_env import python_path, runtime_env_of
@@ -28,6 +29,7 @@ def prepare() -> None:
         os.dup2(kept, fd)
         for used in (kept, read, write):
             os.close(used)
+    _name_what_children_print()
 
 
 def main(order: dict[str, Any]) -> int:
@@ -36,7 +38,10 @@ def main(order: dict[str, Any]) -> int:
     Args:
         order: the raylet's message to the zygote (docs/design/001-processes.md).
     """
-    sys.stdout, sys.stderr = _streams or [_NamedStream(1), _NamedStream(2)]
+    if not _streams:  # Not the zygote's interpreter: one that was started anew.
+        _streams.extend([_NamedStream(1), _NamedStream(2)])
+        _name_what_children_print()
+    sys.stdout, sys.stderr = _streams
     _take_job_config(order["job"], python_path(order))
     _worker.connect_worker(
         raylet_socket=order["raylet_socket"],
@@ -129,11 +134,49 @@ class _NamedStream(io.TextIOWrapper):
         self._at_line_start = True
 
     def write(self, text: str) -> int:
+        if text:
+            self.name_what_follows()
+            self._at_line_start = text[-1] == "\n"
+        return super().write(text)
+
+    def name_what_follows(self) -> None:
         name = _core.current_task_name()
-        if name != self._name and text:
+        if name != self._name:
             start = "" if self._at_line_start else "\n"
             super().write(f"{start}\x01name:{name}\n")
             self._name = name
-        if text:
-            self._at_line_start = text[-1] == "\n"
-        return super().write(text)
+            self._at_line_start = True
+
+
+def _name_what_children_print() -> None:
+    """Has whose output follows said before the user's code starts a process, too.
+
+    That process writes to our descriptors itself, and knows nothing of tasks.
+    """
+
+    def naming(start: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(start)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            _name_streams()
+            return start(*args, **kwargs)
+
+        return wrapper
+
+    # What subprocess and multiprocessing start theirs with.
+    import _posixsubprocess
+
+    _posixsubprocess.fork_exec = naming(_posixsubprocess.fork_exec)
+    if "subprocess" in sys.modules:
+        import subprocess
+
+        if hasattr(subprocess, "_fork_exec"):
+            subprocess._fork_exec = _posixsubprocess.fork_exec
+    for name in ("system", "posix_spawn", "posix_spawnp"):
+        setattr(os, name, naming(getattr(os, name)))
+    os.register_at_fork(before=_name_streams)
+
+
+def _name_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, _NamedStream) and not stream.closed:
+            stream.name_what_follows()

@@ -26,6 +26,14 @@ def _session_parent() -> Iterator[None]:
             os.environ["SKYRAY_TMPDIR"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _every_line_is_shown() -> Iterator[None]:
+    """Tests look for each line that a worker prints, however alike they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKYRAY_DEDUP_LOGS", "0")
+        yield
+
+
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[RayContext]:
     """A node with 4 CPUs, 2 of a resource "special" and a store of 200 MB."""

@@ -91,6 +91,91 @@ def test_tasks_and_actors_are_named_with_their_process() -> None:
     assert "\x01" not in result.stdout + result.stderr
 
 
+def test_output_of_processes_that_a_task_starts_is_named_as_its_own() -> None:
+    result = run("""
+        @skyray.remote(num_cpus=2)
+        def first():
+            print("first prints")
+
+        @skyray.remote(num_cpus=2)
+        def second():
+            import multiprocessing, subprocess
+            subprocess.run(["echo", "run"], check=True)
+            subprocess.run(["echo", "run to stderr"], stdout=2, check=True)
+            os.system("echo system")
+            os.waitpid(os.posix_spawnp("echo", ["echo", "spawned"], os.environ), 0)
+            child = os.fork()
+            if child == 0:
+                os.write(1, b"forked\\n")
+                os._exit(0)
+            os.waitpid(child, 0)
+            print("second prints")
+
+        skyray.get(first.remote())
+        skyray.get(second.remote())
+    """)
+    by_name = re.findall(r"^\((\w+) pid=\d+\) (.*)$", result.stdout, re.MULTILINE)
+    said = [text for name, text in by_name if name == "second"]
+    assert said == ["run", "system", "spawned", "forked", "second prints"], result.stdout
+    assert re.search(r"^\(second pid=\d+\) run to stderr$", result.stderr, re.MULTILINE)
+    assert "\x01" not in result.stdout + result.stderr
+
+
+def test_a_line_that_is_begun_keeps_its_name_before_a_process_starts() -> None:
+    result = run("""
+        @skyray.remote
+        def half():
+            print("one, ", end="")
+            os.system("echo two")
+            print("three")
+
+        skyray.get(half.remote())
+    """)
+    # As without us: what has no end yet is in Python's buffer.
+    said = re.findall(r"^\(half pid=\d+\) (.*)$", result.stdout, re.MULTILINE)
+    assert said == ["two", "one, three"], result.stdout
+
+
+def test_ps_shows_what_a_worker_does() -> None:
+    result = run("""
+        def title():
+            with open("/proc/self/cmdline") as file:
+                return file.read().rstrip("\\0")
+
+        class Played:
+            def title(self):
+                return title()
+
+            def pid(self):
+                return os.getpid()
+
+        class AsyncPlayed(Played):
+            async def title(self):
+                return title()
+
+        long_name = "a_name_" * 1000
+        task = skyray.remote(title)
+        print(skyray.get(task.remote()))
+        print(len(skyray.get(task.options(name=long_name).remote())) > 20)
+        print(skyray.get(task.options(name="short").remote()))
+        for cls in (Played, AsyncPlayed):
+            actor = skyray.remote(cls).remote()
+            print(skyray.get(actor.title.remote()))
+            pid = skyray.get(actor.pid.remote())
+            with open(f"/proc/{pid}/cmdline") as file:
+                print("resting", file.read().rstrip("\\0").split(".")[0])
+    """)
+    assert result.stdout.splitlines() == [
+        "skyray::title",
+        "True",
+        "skyray::short",
+        "skyray::Played.title",
+        "resting skyray::Played",
+        "skyray::AsyncPlayed",
+        "resting skyray::AsyncPlayed",
+    ]
+
+
 def test_what_is_printed_just_before_the_end_is_not_lost() -> None:
     result = run('skyray.get([shout.remote(f"line {i}") for i in range(50)])')
     assert len(re.findall(r"\(shout pid=\d+\) line \d+", result.stdout)) == 50

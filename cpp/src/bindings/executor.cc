@@ -3,6 +3,7 @@
 
 #include "bindings/execution.h"
 #include "bindings/options.h"
+#include "bindings/process_title.h"
 #include "bindings/session.h"
 
 namespace skyray::bindings {
@@ -172,6 +173,7 @@ PyObject* RunWorker(PyObject*, PyObject*) {
   CoreWorker* worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   worker->InterruptOnCancel(pthread_self());
+  SetRestingTitle("IDLE");
   for (;;) {
     std::unique_ptr<IncomingCall> call;
     {
@@ -183,9 +185,11 @@ PyObject* RunWorker(PyObject*, PyObject*) {
       Py_RETURN_NONE;
     }
     if (call->channel) {
+      const TitleScope title(call->name);
       if (!Execute(*worker, *call)) return nullptr;
       continue;
     }
+    SetRestingTitle(call->name);  // An actor's class.
     if (call->concurrency.is_async) return NewCall(std::move(call));
     if (!CreateActor(*worker, *call, /*begun=*/nullptr)) return nullptr;
     if (!call->concurrency.IsSerial()) return ConcurrencyToList(call->concurrency);
