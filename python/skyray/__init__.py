@@ -96,6 +96,8 @@ def __getattr__(name: str) -> object:
     # On first use: most programs do without.
     if name in ("cloudpickle", "util"):
         return importlib.import_module(f".{name}", __name__)
+    if name == "logger":
+        return importlib.import_module("logging").getLogger(__name__)
     if name == "LoggingConfig":
         return importlib.import_module(".logging_config", __name__).LoggingConfig
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

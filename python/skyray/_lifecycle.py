@@ -219,7 +219,12 @@ def _job_config(runtime_env: dict[str, Any]) -> dict[str, Any]:
     paths = [os.path.abspath(path) if path else cwd for path in sys.path]
     if script and os.path.dirname(os.path.abspath(script)) not in paths:
         paths.insert(0, os.path.dirname(os.path.abspath(script)))
-    return {"sys_path": paths, "cwd": cwd, "runtime_env": merge({}, runtime_env)}
+    return {
+        "sys_path": paths,
+        "cwd": cwd,
+        "runtime_env": merge({}, runtime_env),
+        "main_module": os.path.splitext(os.path.basename(script))[0] if script else "__main__",
+    }
 
 
 def _set_up_logging(given: Any) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Connection:
         is_worker: not a driver.
         head: the daemons that this process started itself, if it did.
         context: what ``init`` returned; None in a worker.
+        main_module: what the job's ``__main__`` is called: its script's name.
         runtime_env: in which this process, or at a driver its job, runs.
     """
 
@@ -53,6 +54,7 @@ class Connection:
         *,
         is_worker: bool,
         head: Head | None,
+        main_module: str,
         job_runtime_env: dict[str, Any],
         runtime_env: dict[str, Any],
     ) -> None:
@@ -63,6 +65,7 @@ class Connection:
         self.head = head
         self.pid = os.getpid()
         self.context: RayContext | None = None
+        self.main_module = main_module
         self.runtime_env = merge(runtime_env, None)
         self._job_runtime_env = merge(job_runtime_env, None).serialize()
 
@@ -173,6 +176,7 @@ def _connect(
         hooks,
         is_worker=is_worker,
         head=head,
+        main_module=job.get("main_module", "__main__"),
         job_runtime_env=job_runtime_env,
         runtime_env=job_runtime_env if runtime_env is None else runtime_env,
     )

@@ -180,7 +180,8 @@ class ActorHandle:
         return bound
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._description["methods"]})
+        own = [name for name in super().__dir__() if name.startswith("__")]
+        return sorted({*own, *self._description["methods"]})
 
     # ``ActorHandle[Counter]`` says in an annotation of which class.
     __class_getitem__: Any = classmethod(types.GenericAlias)

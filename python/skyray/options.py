@@ -97,6 +97,11 @@ def _quantity(name: str, amount: Any) -> str | None:
     return None
 
 
+# Of a host; and what is not shared by several processes.
+_TPU_CHIPS = (1, 2, 4, 8)
+_WHOLE_ACCELERATORS = frozenset({"neuron_cores", "HPU", "RBLN", "MBLT", "FURIOSA", "TTNPU"})
+
+
 def _amount_of(name: str) -> Callable[[Any], str | None]:
     return lambda amount: _quantity(name, amount)
 
@@ -112,9 +117,23 @@ def _resources(resources: dict[str, Any]) -> str | None:
             raise TypeError(f"The name of a resource must be a str, but received {name!r}")
         if not name or "=" in name or not name.isprintable():
             return f"The name of a resource must be printable and have no '=', got {name!r}"
-        wrong = _quantity(name, amount)
+        wrong = _quantity(name, amount) or _accelerators(name, amount)
         if wrong:
             return wrong
+    return None
+
+
+def _accelerators(name: str, amount: float) -> str | None:
+    if name == "TPU" and amount not in _TPU_CHIPS:
+        return (
+            f"The number of requested 'TPU' was set to {amount} which is not a supported chip "
+            f"configuration. Supported configs: {_TPU_CHIPS}"
+        )
+    if name in _WHOLE_ACCELERATORS and amount != int(amount):
+        return (
+            f"{name} resource quantity must be whole numbers. The specified quantity {amount} is "
+            "invalid."
+        )
     return None
 
 

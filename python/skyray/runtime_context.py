@@ -29,7 +29,10 @@ def _hex_or_none(binary: bytes) -> str | None:
 def _place(code: Any) -> str:
     """Of a function or class: its module and name there, without the functions around it."""
     name = getattr(code, "__qualname__", "") or type(code).__qualname__
-    return f"{getattr(code, '__module__', None)}.{name.rpartition('<locals>.')[2]}"
+    module = getattr(code, "__module__", None)
+    if module == "__main__":
+        module = ensure_connected().main_module  # The driver's, not this process's.
+    return f"{module}.{name.rpartition('<locals>.')[2]}"
 
 
 class RuntimeContext:

@@ -432,6 +432,7 @@ def test_handle_is_a_value() -> None:
     assert len({again, counter}) == 1
     assert repr(counter) == f"Actor(Counter, {counter._actor_id.hex()})"
     assert {"read", "increment", "__ray_ready__"} <= set(dir(counter))
+    assert [name for name in dir(counter) if name.startswith("_") and name[1] != "_"] == []
 
 
 def test_inherited_and_static_methods() -> None:

@@ -101,6 +101,21 @@ def test_resources_of_tasks_and_actors() -> None:
     assert resources_of(ACTOR, {"accelerator_type": "T4"}) == {"accelerator_type:T4": 0.001}
 
 
+@pytest.mark.parametrize("amount", [0, 0.5, 3, 16])
+def test_tpus_come_as_a_host_has_them(amount: float) -> None:
+    for right in (1, 2.0, 4, 8):
+        check(resources={"TPU": right})
+    with pytest.raises(ValueError, match=rf"'TPU' was set to {amount} which is not a supported"):
+        check(ACTOR, resources={"TPU": amount})
+
+
+@pytest.mark.parametrize("name", ["neuron_cores", "HPU", "RBLN", "MBLT", "FURIOSA", "TTNPU"])
+def test_accelerators_that_cannot_be_shared_come_whole(name: str) -> None:
+    check(resources={name: 3, "NPU": 0.5, f"{name}_": 0.5})
+    with pytest.raises(ValueError, match=rf"{name} resource quantity must be whole .* 0\.5"):
+        check(resources={name: 0.5})
+
+
 def test_part_of_several_gpus_cannot_be_had() -> None:
     assert resources_of(TASK, {"num_gpus": 0.5})["GPU"] == 0.5
     with pytest.raises(ValueError, match=r"must be whole when it is above 1, got 1\.5"):

@@ -49,6 +49,32 @@ def test_what_a_driver_is_not(runtime: RayContext) -> None:
     }
 
 
+def test_functions_of_a_script_are_named_by_it(tmp_path: Path) -> None:
+    program = """
+import skyray
+
+@skyray.remote
+def f():
+    return skyray.get_runtime_context().get_task_function_name()
+
+@skyray.remote
+class A:
+    def m(self):
+        return skyray.get_runtime_context().get_task_function_name()
+
+skyray.init(num_cpus=1)
+print(*skyray.get([f.remote(), f.options(name="other").remote(), A.remote().m.remote()]))
+skyray.shutdown()
+"""
+    script = tmp_path / "my.script.py"
+    script.write_text(program)
+    for arguments, module in ([str(script)], "my.script"), (["-c", program], "__main__"):
+        done = subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, timeout=100, check=True
+        )
+        assert done.stdout.split() == [f"{module}.f", f"{module}.f", f"{module}.A.m"]
+
+
 def test_session(runtime: RayContext) -> None:
     context = skyray.get_runtime_context()
     session = Path(runtime["session_dir"])
