@@ -72,7 +72,7 @@ class HotPath : public CoreWorkerTest {
   }
   [[gnu::noinline]] void WorkerLoop() {
     while (Call call = worker_->NextCall()) {
-      if (call->method == "__init__") {
+      if (call->method() == "__init__") {
         worker_->ActorStarted(*call, std::nullopt, "");
       } else {
         Reply(*worker_, *call, "a result", /*execute_us=*/1);

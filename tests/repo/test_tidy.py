@@ -27,6 +27,7 @@ THREADS = (
     "common/",
     "core_worker/gateway",
     "core_worker/payload.h",
+    "core_worker/pooled",
     "object_manager/spill_reader",
     "bindings/",
 )

@@ -56,7 +56,7 @@ struct MethodCall {
   Arity arity;
 };
 
-PyObject* RefList(const std::vector<Object*>& objects) {
+PyObject* RefList(std::span<Object* const> objects) {
   PyRef list(PyList_New(static_cast<Py_ssize_t>(objects.size())));
   if (!list) return nullptr;
   for (size_t i = 0; i < objects.size(); ++i) {
@@ -67,7 +67,7 @@ PyObject* RefList(const std::vector<Object*>& objects) {
   return list.Release();
 }
 
-PyObject* ReturnRefs(const std::vector<Object*>& objects) {
+PyObject* ReturnRefs(std::span<Object* const> objects) {
   if (objects.empty()) Py_RETURN_NONE;
   return objects.size() == 1 ? NewObjectRef(objects[0]) : RefList(objects);
 }

@@ -126,11 +126,11 @@ bool EnterLease(std::shared_ptr<const core_worker::BoundLease> lease) {
 
 void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us) {
   const bool retryable = IsRetryable(call);
-  const std::string error = TakeTaskError(call.name);
+  const std::string error = TakeTaskError(call.name());
   const ReleaseGil released;
   if (error.empty()) {
     const auto value = core_worker::MakeErrorValue(
-        ErrorCode::TaskFailed, call.name +
+        ErrorCode::TaskFailed, call.name() +
                                    " raised an exception that could not be pickled; see "
                                    "the worker's log for it");
     const auto view = core_worker::PayloadView::Parse(value->span());
@@ -237,24 +237,24 @@ PyObject* RunInterruptibly(CoreWorker& worker, IncomingCall& call) {
     return nullptr;
   }
   Execution& execution = TheExecution();
-  if (call.method.empty()) {
+  if (call.method().empty()) {
     execution.task = call.call.header.task;
-    execution.label = call.name;
+    execution.label = call.name();
     if (!EnterLease(worker.LeaseOf(call))) return nullptr;
   }
   PyRef args, kwargs;
   if (!TakeArguments(worker, call, args, kwargs)) return nullptr;
-  if (call.method.empty()) {
-    PyObject* function = LoadFunction(worker, call.function_id);
+  if (call.method().empty()) {
+    PyObject* function = LoadFunction(worker, call.function->id);
     return function == nullptr ? nullptr : PyObject_Call(function, args.get(), kwargs.get());
   }
   if (execution.actor == nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "a method was called on a worker that is not an actor");
     return nullptr;
   }
-  PyObject* result = CallBuiltin(call.method, args.get());
+  PyObject* result = CallBuiltin(call.method(), args.get());
   if (result != nullptr || PyErr_Occurred() != nullptr) return result;
-  const PyRef method(FindMethod(call.method));
+  const PyRef method(FindMethod(call.method()));
   return method ? PyObject_Call(method.get(), args.get(), kwargs.get()) : nullptr;
 }
 
@@ -318,7 +318,7 @@ PyObject* RunGenerator(CoreWorker& worker, RunningCall& running, PyObject* gener
     PyErr_Format(PyExc_TypeError,
                  "%s is to yield its items (num_returns=\"streaming\" or \"dynamic\"), but it "
                  "returned %R, which is no generator",
-                 running.call->name.c_str(), reinterpret_cast<PyObject*>(Py_TYPE(generator)));
+                 running.call->name().c_str(), reinterpret_cast<PyObject*>(Py_TYPE(generator)));
     return nullptr;
   }
   while (const PyRef item{PyIter_Next(generator)}) {
@@ -337,7 +337,7 @@ PyObject* RunGenerator(CoreWorker& worker, RunningCall& running, PyObject* gener
 }  // namespace
 
 PyObject* RunCall(CoreWorker& worker, RunningCall& running) {
-  running.interruptible = running.call->method.empty();
+  running.interruptible = running.call->method().empty();
   PyObject* result = RunInterruptibly(worker, *running.call);
   // An event loop takes the items of its generators itself.
   if (result != nullptr && Yields(running) && TheExecution().call_variable == nullptr) {
@@ -364,9 +364,11 @@ PyObject* IsCancelled(PyObject*, PyObject*) {
 
 // A worker that has run a function max_calls times makes room for a fresh one.
 void CountCall(CoreWorker& worker, const IncomingCall& call) {
-  if (call.max_calls == 0 || ++TheExecution().run_counts[call.function_id] < call.max_calls) return;
-  worker.Retire("it has run " + call.name +
-                " as often as its max_calls=" + std::to_string(call.max_calls) + " allow");
+  if (call.function->max_calls == 0 ||
+      ++TheExecution().run_counts[call.function->id] < call.function->max_calls)
+    return;
+  worker.Retire("it has run " + call.name() + " as often as its max_calls=" +
+                std::to_string(call.function->max_calls) + " allow");
 }
 
 namespace {
@@ -379,7 +381,7 @@ bool YieldError(CoreWorker& worker, RunningCall& running) {
       !PyErr_ExceptionMatches(PyExc_Exception) || IsRetryable(call)) {
     return false;
   }
-  const std::string error = TakeTaskError(call.name);
+  const std::string error = TakeTaskError(call.name());
   if (error.empty()) {
     PyErr_SetString(PyExc_RuntimeError, "a generator raised what cannot be pickled");
     return false;
@@ -463,14 +465,14 @@ PyObject* BeginInit(PyObject* cls, PyObject* args, PyObject* kwargs) {
 
 bool CreateActor(CoreWorker& worker, IncomingCall& call, PyRef* begun) {
   Execution& execution = TheExecution();
-  execution.actor_id = call.actor_id;
-  execution.restarts = call.restarts;
-  execution.concurrency = call.concurrency;
+  execution.actor_id = call.start->actor_id;
+  execution.restarts = call.start->restarts;
+  execution.concurrency = call.start->concurrency;
   execution.task = call.call.header.task;
-  execution.label = call.name;
+  execution.label = call.name();
   PyRef instance;
-  if (EnterLease(call.lease)) {
-    PyObject* cls = LoadFunction(worker, call.function_id);
+  if (EnterLease(call.start->lease)) {
+    PyObject* cls = LoadFunction(worker, call.function->id);
     PyRef args, kwargs;
     if (cls != nullptr && TakeArguments(worker, call, args, kwargs)) {
       if (begun != nullptr && HasAsyncInit(cls)) {
@@ -490,7 +492,7 @@ bool FinishActor(CoreWorker& worker, IncomingCall& call, PyRef instance) {
     return false;
   }
   if (!instance) {
-    const std::string error = TakeTaskError(call.name + ".__init__");
+    const std::string error = TakeTaskError(call.name() + ".__init__");
     if (!error.empty()) {
       TellFailure("Exception raised in creation task",
                   core_worker::MakeValue({PayloadFormat::TaskError, error, {}}));
@@ -552,7 +554,7 @@ PyObject* Context(PyObject*, PyObject*) {
   const TaskId& task = running != nullptr       ? running->call->call.header.task
                        : execution.task.IsNil() ? worker->put_task()
                                                 : execution.task;
-  const std::string& name = running != nullptr ? running->call->name : execution.label;
+  const std::string& name = running != nullptr ? running->call->name() : execution.label;
   const core_worker::SessionInfo& session = worker->session();
   const PyRef gpus(PyList_New(0));
   for (const std::string& id : execution.gpu_ids) {
@@ -567,10 +569,10 @@ PyObject* Context(PyObject*, PyObject*) {
   };
   PyRef groups(ConcurrencyToList(execution.concurrency));
   if (!groups) return nullptr;
-  const char* method = running != nullptr ? running->call->method.c_str() : "";
+  const char* method = running != nullptr ? running->call->method().c_str() : "";
   PyObject* function = Py_None;
   if (running != nullptr) {
-    const auto loaded = execution.functions.find(running->call->function_id);
+    const auto loaded = execution.functions.find(running->call->function->id);
     if (loaded != execution.functions.end()) function = loaded->second;
   }
   PyObject* actor = execution.actor != nullptr ? execution.actor : Py_None;

@@ -66,7 +66,7 @@ PyObject* Answer(PyObject* self, CoreWorker& worker, PyRef result) {
 
 // True: it was the request to end, and has been dealt with.
 bool Terminate(CoreWorker& worker, IncomingCall& call) {
-  if (call.method != "__ray_terminate__") return false;
+  if (call.method() != "__ray_terminate__") return false;
   // Its answer is the actor's death: if that is another one, with which the actor is
   // to start anew, the caller has to ask again.
   worker.Abandon(call);
@@ -185,14 +185,14 @@ PyObject* RunWorker(PyObject*, PyObject*) {
       Py_RETURN_NONE;
     }
     if (call->channel) {
-      const TitleScope title(call->name);
+      const TitleScope title(call->name());
       if (!Execute(*worker, *call)) return nullptr;
       continue;
     }
-    SetRestingTitle(call->name);  // An actor's class.
-    if (call->concurrency.is_async) return NewCall(std::move(call));
+    SetRestingTitle(call->name());  // An actor's class.
+    if (call->start->concurrency.is_async) return NewCall(std::move(call));
     if (!CreateActor(*worker, *call, /*begun=*/nullptr)) return nullptr;
-    if (!call->concurrency.IsSerial()) return ConcurrencyToList(call->concurrency);
+    if (!call->start->concurrency.IsSerial()) return ConcurrencyToList(call->start->concurrency);
   }
 }
 

@@ -18,7 +18,7 @@ void EndGenerator(const core_worker::IncomingCall& call, PyObject* generator) {
   const PyRef more(PyIter_Next(generator));
   if (more) {
     PySys_FormatStderr("skyray: %s yielded more than num_returns=%d values; they are dropped.\n",
-                       call.name.c_str(), static_cast<int>(call.call.header.returns));
+                       call.name().c_str(), static_cast<int>(call.call.header.returns));
   } else if (PyErr_Occurred() != nullptr) {
     PyErr_WriteUnraisable(generator);
   }
@@ -40,7 +40,7 @@ bool SerializeItems(const core_worker::IncomingCall& call, PyObject* generator,
                  asked);
   }
   if (out.empty() || IsRetryable(call) || !PyErr_ExceptionMatches(PyExc_Exception)) return false;
-  const std::string error = TakeTaskError(call.name);
+  const std::string error = TakeTaskError(call.name());
   if (error.empty()) {
     PyErr_SetString(PyExc_RuntimeError, "a generator raised what cannot be pickled");
     return false;
@@ -63,13 +63,14 @@ std::string TakeTaskError(const std::string& name) {
 }
 
 bool IsRetryable(const core_worker::IncomingCall& call) {
-  if (call.retry_exceptions.empty() || !PyErr_ExceptionMatches(PyExc_Exception)) return false;
+  if (call.function->retry_exceptions.empty() || !PyErr_ExceptionMatches(PyExc_Exception))
+    return false;
   PyObject *type, *value, *traceback;
   PyErr_Fetch(&type, &value, &traceback);
   PyErr_NormalizeException(&type, &value, &traceback);
-  const PyRef answer(PyObject_CallFunction(TheSession().hooks.is_retryable, "Oy#", value,
-                                           call.retry_exceptions.data(),
-                                           static_cast<Py_ssize_t>(call.retry_exceptions.size())));
+  const PyRef answer(PyObject_CallFunction(
+      TheSession().hooks.is_retryable, "Oy#", value, call.function->retry_exceptions.data(),
+      static_cast<Py_ssize_t>(call.function->retry_exceptions.size())));
   if (!answer) PyErr_Print();
   const bool retryable = answer && answer.get() == Py_True;
   PyErr_Restore(type, value, traceback);
@@ -88,7 +89,7 @@ bool SerializeReturns(const core_worker::IncomingCall& call, PyObject* result,
   if (!sequence) {
     PyErr_Format(PyExc_TypeError,
                  "num_returns=%d, but %s returned something that is not a sequence",
-                 static_cast<int>(asked), call.name.c_str());
+                 static_cast<int>(asked), call.name().c_str());
     return false;
   }
   const Py_ssize_t got = PySequence_Fast_GET_SIZE(sequence.get());

@@ -95,7 +95,7 @@ std::vector<std::unique_ptr<IncomingCall>> CallQueue::Take(const Channel* channe
     std::deque<std::unique_ptr<IncomingCall>> rest;
     for (auto& call : group.calls) {
       const bool wanted = channel != nullptr ? call->channel.get() == channel
-                                             : call->channel && call->method.empty();
+                                             : call->channel && call->method().empty();
       if (wanted) {
         bytes_ -= call->body.size();
         --size_;

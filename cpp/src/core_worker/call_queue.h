@@ -21,6 +21,7 @@
 
 #include "common/resource_set.h"
 #include "core_worker/channel.h"
+#include "core_worker/pooled.h"
 #include "core_worker/task.h"
 
 namespace skyray::core_worker {
@@ -48,16 +49,23 @@ struct Concurrency {
   bool IsSerial() const { return !is_async && groups.size() == 1 && groups[0].limit == 1; }
 };
 
-struct IncomingCall {
+// What only the creation of an actor has.
+struct ActorStart {
+  ReceivedFunction init;  // Its class.
+  ActorId actor_id;
+  std::shared_ptr<const BoundLease> lease;
+  uint32_t restarts = 0;
+  Concurrency concurrency;
+};
+
+struct IncomingCall final : Pooled<IncomingCall> {
   ChannelPtr channel;  // Null for the creation of an actor.
   std::vector<uint8_t> body;
-  ReceivedCall call;       // Views into body.
-  FunctionId function_id;  // A task's, or the actor's class.
-  std::string method;      // An actor's method.
-  std::string name;
-  std::string refused;           // Why it cannot run, if so.
-  std::string retry_exceptions;  // As in DefineFunction.
-  uint32_t max_calls = 0;
+  ReceivedCall call;  // Views into body.
+  // The channel's, or the start's.
+  const ReceivedFunction* function = nullptr;
+  std::unique_ptr<ActorStart> start;
+  std::string refused;  // Why it cannot run, if so.
   size_t group = 0;
   uint64_t arrival = 0;
   bool running = false;
@@ -71,11 +79,9 @@ struct IncomingCall {
   uint64_t items_untaken_max = 0;
   int64_t item_sent_ns = 0;
   Waiter* room_waiter = nullptr;
-  // The creation of an actor:
-  ActorId actor_id;
-  std::shared_ptr<const BoundLease> lease;
-  uint32_t restarts = 0;
-  Concurrency concurrency;
+
+  const std::string& method() const { return function->method; }  // "": a task.
+  const std::string& name() const { return function->name; }
 };
 
 class CallQueue {

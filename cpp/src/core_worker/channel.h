@@ -107,9 +107,9 @@ struct Channel {
   bool introduced = false;  // Inbound: Hello was received.
   bool paused = false;      // Not read from: its calls pile up here.
 
-  InFlight in_flight;                                     // Outbound.
-  std::unordered_map<const Function*, uint32_t> defined;  // Outbound: told to the peer.
-  std::vector<ReceivedFunction> functions;                // Inbound.
+  InFlight in_flight;                                              // Outbound.
+  std::unordered_map<const Function*, uint32_t> defined;           // Outbound: told to the peer.
+  std::vector<std::unique_ptr<const ReceivedFunction>> functions;  // Inbound.
 
   size_t pending_bytes() const { return out.size() - out_begin; }
 };

@@ -104,8 +104,8 @@ class CoreWorker : private GatewayHandler {
                                const std::string& runtime_env = {}, bool retriable = true);
   // One reference for the caller in each of the returns.
   // Of a generator: one return, its end; `stream` is set to its items if Streaming.
-  std::vector<Object*> SubmitTask(const TaskTemplate& task, CallArguments arguments,
-                                  std::shared_ptr<ObjectStream>* stream = nullptr);
+  ObjectList SubmitTask(const TaskTemplate& task, CallArguments arguments,
+                        std::shared_ptr<ObjectStream>* stream = nullptr);
 
   // Ends the task that is to make the object, as far as it goes: nothing is said
   // about one that has finished. Errors: InvalidArgument: force, and an actor's call.
@@ -285,7 +285,7 @@ class CoreWorker : private GatewayHandler {
   WaitResult WaitBlocking(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns, Channel* hot);
 
   Task* NewTask(Function* function, uint16_t returns, CallArguments& arguments);
-  std::vector<Object*> MakeReturns(Task* task);
+  ObjectList MakeReturns(Task* task);
   void WaitForArguments(Task* task);
   void Dispatch(Lock* lock, Task* task);
   ValuePtr ArgumentError(const Task& task) const;

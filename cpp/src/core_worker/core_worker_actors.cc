@@ -282,7 +282,7 @@ Object* CoreWorker::SubmitActorCall(Actor* actor, Function* method, uint16_t ret
   Task* task = NewActorTask(actor, method, returns, arguments);
   if (kind != GeneratorKind::None) MakeStream(task, kind, stream);
   Object* first = task->returns.empty() ? nullptr : task->returns.front();
-  if (more != nullptr) *more = task->returns;
+  if (more != nullptr) more->assign(task->returns.begin(), task->returns.end());
   if (!task->ref_args.empty()) WaitForArguments(task);
   if (actor->CanSend(*task) && task->ref_args.empty()) {
     SendCall(&lock, *actor->channel, task, /*keep_arguments=*/task->retries_left != 0);

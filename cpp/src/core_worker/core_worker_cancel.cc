@@ -103,7 +103,7 @@ void CoreWorker::OnCancel(Channel& channel, const fbw::Cancel& cancel) {
   if (channel.kind != ChannelKind::Inbound) return;
   if (const auto call = calls_.TakeOne(channel, cancel.sequence())) {
     const ValuePtr error = MakeErrorValue(ErrorCode::TaskCancelled,
-                                          call->name + " was cancelled before it was started");
+                                          call->name() + " was cancelled before it was started");
     std::string body;
     AppendStruct(body, ReplyHeader{cancel.sequence(), 0, 1, kReplyIsError, 0});
     AppendStruct(body, ReturnHeader{0, 0, error->bytes()});
@@ -118,7 +118,7 @@ void CoreWorker::OnCancel(Channel& channel, const fbw::Cancel& cancel) {
   running->cancelled = true;
   // Before the call itself: what it waits for may be among them.
   if (cancel.recursive()) CancelChildren(running->call.header.task, cancel.force());
-  if (!running->method.empty()) {
+  if (!running->method().empty()) {
     // A coroutine is cancelled by its loop; other methods run to their end.
     cancelled_on_loop_ = is_async_;
     if (is_async_) WakeIdle(kAnyGroup);

@@ -19,6 +19,15 @@ constexpr int64_t kReplyDelayNs = 50'000;
 
 thread_local IncomingCall* unpacked = nullptr;
 
+// A frame whose header is still to come, in memory that this thread has used before.
+std::string& NewReply() {
+  constexpr size_t kKeptBytesMax = 64 << 10;
+  thread_local std::string reply;
+  if (reply.capacity() > kKeptBytesMax) reply = std::string();
+  reply.assign(sizeof(ipc::FrameHeader), '\0');
+  return reply;
+}
+
 Concurrency ToConcurrency(const fbw::ActorCreation& creation) {
   Concurrency concurrency;
   concurrency.is_async = creation.is_async();
@@ -53,12 +62,8 @@ void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
     return OnClosed(channel);
   }
   call->channel = gateway_.Share(channel);
-  const ReceivedFunction& function = channel.functions[call->call.header.function_index];
-  call->function_id = function.id;
-  call->method = function.method;
-  call->name = function.name;
-  call->retry_exceptions = function.retry_exceptions;
-  call->max_calls = function.max_calls;
+  const ReceivedFunction& function = *channel.functions[call->call.header.function_index];
+  call->function = &function;
   if ((call->call.header.flags & kCallYields) != 0) {
     call->items_untaken_max = function.items_untaken_max;
   }
@@ -114,28 +119,31 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start) {
   }
   const auto* creation = flatbuffers::GetRoot<fbw::ActorCreation>(bytes.data());
   auto call = std::make_unique<IncomingCall>();
-  call->actor_id = ToId<ActorId>(spec.actor_id());
-  call->name = ToString(spec.class_name());
-  call->restarts = start.restarts();
-  call->concurrency = ToConcurrency(*creation);
-  call->method = "__init__";
-  call->lease = std::make_shared<BoundLease>(
+  call->start = std::make_unique<ActorStart>();
+  ActorStart& actor = *call->start;
+  actor.init.id = ToId<FunctionId>(creation->class_id());
+  actor.init.method = "__init__";
+  actor.init.name = ToString(spec.class_name());
+  actor.actor_id = ToId<ActorId>(spec.actor_id());
+  actor.restarts = start.restarts();
+  actor.concurrency = ToConcurrency(*creation);
+  actor.lease = std::make_shared<BoundLease>(
       BoundLease{ToStrings(start.gpu_ids()), ToResources(spec.resources())});
-  call->function_id = ToId<FunctionId>(creation->class_id());
+  call->function = &actor.init;
   call->body.assign(creation->call()->begin(), creation->call()->end());
   if (!ParseCall(call->body, call->call)) {
     SKYRAY_LOG(Error) << "the raylet sent an actor whose creation call makes no sense";
     return;
   }
-  is_async_ = call->concurrency.is_async;
-  calls_.SetGroups(call->concurrency.groups);
+  is_async_ = actor.concurrency.is_async;
+  calls_.SetGroups(actor.concurrency.groups);
   calls_.Push(std::move(call));
   WakeIdle(0);
 }
 
 // A call has been taken.
 void CoreWorker::Started(Lock& lock, const IncomingCall& call) {
-  if (options_.progress != nullptr && call.method.empty()) {
+  if (options_.progress != nullptr && call.method().empty()) {
     options_.progress->Start(call.call.header.sequence);
   }
   const int64_t now = NowNs();
@@ -232,11 +240,11 @@ Result<ReadableValue> CoreWorker::ReadArgument(const ReceivedRefArg& argument) {
     if (value || value.error().code() != ErrorCode::ObjectLost) return value;
   }
   IncomingCall* call = Unpacked();
-  if (call != nullptr && call->channel && !call->method.empty()) {
+  if (call != nullptr && call->channel && !call->method().empty()) {
     // Not waited for here: it may be this very actor that has to make it again.
     call->lost = OwnedRef{argument.head.object, argument.head.owner};
     return Status(ErrorCode::ObjectLost,
-                  "argument " + argument.head.object.Hex() + " of " + call->name + " is lost");
+                  "argument " + argument.head.object.Hex() + " of " + call->name() + " is lost");
   }
   return ReadFromOwner(argument.head.object, argument.head.owner);
 }
@@ -298,7 +306,7 @@ Status CoreWorker::AppendReturn(std::string& out, IncomingCall& call, uint32_t i
     const Status stored = StoreFailed(store_->Put(id, caller.worker, value.parts));
     // ObjectExists: an earlier attempt of this task got so far.
     if (!stored.ok() && stored.code() != ErrorCode::ObjectExists) {
-      return Status(stored.code(), "the result of " + call.name + " (" + std::to_string(bytes) +
+      return Status(stored.code(), "the result of " + call.name() + " (" + std::to_string(bytes) +
                                        " bytes) could not be stored: " + stored.message());
     }
   }
@@ -333,7 +341,7 @@ void CoreWorker::HandOver(std::vector<Object*>& contained, const WorkerAddress& 
 }
 
 void CoreWorker::Reply(IncomingCall& call, uint32_t execute_us, std::vector<TaskReturn> returns) {
-  std::string out(sizeof(ipc::FrameHeader), '\0');
+  std::string& out = NewReply();
   AppendStruct(out, ReplyHeader{call.call.header.sequence, execute_us,
                                 static_cast<uint16_t>(returns.size()), 0, 0});
   for (size_t i = 0; i < returns.size(); ++i) {
@@ -351,7 +359,7 @@ void CoreWorker::Reply(IncomingCall& call, uint32_t execute_us, std::vector<Task
 void CoreWorker::ReplyErrorPayload(IncomingCall& call, uint32_t execute_us,
                                    std::span<const uint8_t> payload, bool retryable) {
   const auto flags = static_cast<uint16_t>(kReplyIsError | (retryable ? kReplyRetryable : 0));
-  std::string out(sizeof(ipc::FrameHeader), '\0');
+  std::string& out = NewReply();
   AppendStruct(out, ReplyHeader{call.call.header.sequence, execute_us, 1, flags, 0});
   AppendStruct(out, ReturnHeader{0, 0, payload.size()});
   out.append(reinterpret_cast<const char*>(payload.data()), payload.size());
@@ -384,7 +392,7 @@ void CoreWorker::ActorStarted(IncomingCall& call, const std::optional<PayloadPar
       &lock,
       [&](Builder& builder, fbr::Body& type) {
         type = fbr::Body::ActorStarted;
-        const auto id = PutId(builder, call.actor_id);
+        const auto id = PutId(builder, call.start->actor_id);
         Bytes bytes;
         if (payload) bytes = builder.CreateVector(payload->data(), payload->bytes());
         const auto text = builder.CreateString(message);
@@ -463,7 +471,7 @@ void CoreWorker::HandBack(const std::vector<std::unique_ptr<IncomingCall>>& call
 
 void CoreWorker::Bounce(IncomingCall& call) {
   const ValuePtr error =
-      MakeErrorValue(ErrorCode::ObjectLost, "an argument of " + call.name + " is lost");
+      MakeErrorValue(ErrorCode::ObjectLost, "an argument of " + call.name() + " is lost");
   std::string out(sizeof(ipc::FrameHeader), '\0');
   constexpr uint16_t kFlags = kReplyIsError | kReplyArgumentLost;
   AppendStruct(out, ReplyHeader{call.call.header.sequence, 0, 1, kFlags, 0});

@@ -266,15 +266,15 @@ WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted
   if (wanted == 0) return WaitResult::Done;
   Lock lock(gateway_.mutex());
   size_t ready = 0;
-  // Also those behind the first that failed, or that is one too many.
-  for (Object* object : objects) object->unheeded = false;
-  for (Object* object : objects) {
-    ready += object->state != ObjectState::Pending;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    objects[i]->unheeded = false;
+    ready += objects[i]->state != ObjectState::Pending;
     if (ready == wanted) return WaitResult::Done;
-    if (failed != nullptr && object->IsFailed()) {
-      *failed = object;
-      return WaitResult::Done;
-    }
+    if (failed == nullptr || !objects[i]->IsFailed()) continue;
+    *failed = objects[i];
+    // What comes behind was asked for as well.
+    for (Object* object : objects.subspan(i + 1)) object->unheeded = false;
+    return WaitResult::Done;
   }
   GatewayWaiter waiter;
   waiter.until_error = failed != nullptr;
@@ -293,7 +293,8 @@ WaitResult CoreWorker::WaitReady(std::span<Object* const> objects, size_t wanted
   }
   if (result == WaitResult::Done && wanted == objects.size() && !waiter.cut_short) return result;
   for (Object* object : objects) {
-    std::erase(object->waiters, &waiter);
+    auto& waiters = object->waiters;
+    waiters.erase(std::remove(waiters.begin(), waiters.end(), &waiter), waiters.end());
     if (waiter.cut_short && *failed == nullptr && object->IsFailed()) *failed = object;
   }
   return result;

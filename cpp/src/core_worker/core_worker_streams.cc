@@ -170,7 +170,7 @@ Status CoreWorker::Yield(IncomingCall& call, TaskReturn item) {
     bounded_streams_[call.call.header.task] = &call;
   }
   if (call.channel->closed) {
-    return Status(ErrorCode::Disconnected, "the caller of " + call.name + " is gone");
+    return Status(ErrorCode::Disconnected, "the caller of " + call.name() + " is gone");
   }
   call.channel->out.append(out);
   const bool alone = now - call.item_sent_ns >= kItemDelayNs;

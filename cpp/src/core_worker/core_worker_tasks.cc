@@ -75,7 +75,7 @@ Task* CoreWorker::NewTask(Function* function, uint16_t returns, CallArguments& a
   return task;
 }
 
-std::vector<Object*> CoreWorker::MakeReturns(Task* task) {
+ObjectList CoreWorker::MakeReturns(Task* task) {
   task->returns.reserve(task->returns_asked);
   for (uint32_t i = 1; i <= task->returns_asked; ++i) {
     Object* object = objects_.New(ObjectIdOf(task->id, i));
@@ -87,13 +87,13 @@ std::vector<Object*> CoreWorker::MakeReturns(Task* task) {
   return task->returns;
 }
 
-std::vector<Object*> CoreWorker::SubmitTask(const TaskTemplate& options, CallArguments arguments,
-                                            std::shared_ptr<ObjectStream>* stream) {
+ObjectList CoreWorker::SubmitTask(const TaskTemplate& options, CallArguments arguments,
+                                  std::shared_ptr<ObjectStream>* stream) {
   Lock lock(gateway_.mutex());
   Task* task = NewTask(options.function, options.returns, arguments);
   task->lease_class = options.lease_class;
   task->retries_left = options.max_retries;
-  std::vector<Object*> returns = MakeReturns(task);
+  ObjectList returns = MakeReturns(task);
   MakeStream(task, options.generator, stream);
   if (!raylet_lost_.empty()) {
     Complete(task, MakeErrorValue(ErrorCode::NodeDied, raylet_lost_));

@@ -18,6 +18,7 @@
 // Errors:     none; unknown ids are answered with null.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,6 +30,7 @@
 #include "common/id.h"
 #include "core_worker/hot_frames.h"
 #include "core_worker/payload.h"
+#include "core_worker/pooled.h"
 
 namespace skyray::core_worker {
 
@@ -58,7 +60,7 @@ struct ObjectExtras {
   ActorId scope;                   // Of which its references are the shared handles.
 };
 
-struct Object {
+struct Object final : Pooled<Object> {
   ObjectId id;
   const WorkerAddress* owner = nullptr;  // Interned; null: this process.
   int32_t refs = 1;
@@ -82,7 +84,7 @@ struct Object {
   std::vector<NodeId> nodes;     // InStore: which stores hold it.
   // The task that will fill it, or, once it has, could do so again.
   Task* maker = nullptr;
-  std::vector<Waiter*> waiters;
+  boost::container::small_vector<Waiter*, 1> waiters;
   std::unique_ptr<ObjectExtras> extras;
 
   ObjectExtras& Extras() {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "core_worker/pooled.h"
 #include "plasma/copy.h"
 
 namespace skyray::core_worker {
@@ -17,6 +18,14 @@ uint64_t AlignUp(uint64_t offset) {
 
 uint64_t InbandOffset(uint64_t buffers) {
   return sizeof(PayloadHeader) + buffers * sizeof(uint64_t);
+}
+
+// For most results, and most values that are put. Null: of that size there are few.
+BlockPool* PoolFor(uint64_t bytes) {
+  static auto& small = *new BlockPool(64);
+  static auto& larger = *new BlockPool(128);
+  if (sizeof(Value) + bytes <= 64) return &small;
+  return sizeof(Value) + bytes <= 128 ? &larger : nullptr;
 }
 
 }  // namespace
@@ -72,27 +81,41 @@ std::optional<PayloadView> PayloadView::Parse(std::span<const uint8_t> bytes) {
   return view;
 }
 
-Value* Value::New(uint64_t bytes) {
-  static_assert(sizeof(Value) <= kBufferAlignment);
-  void* memory = ::operator new(kBufferAlignment + bytes, std::align_val_t(kBufferAlignment));
-  return new (memory) Value(bytes);
+Value* Value::New(uint64_t bytes, bool aligned) {
+  static_assert(sizeof(Value) <= kBufferAlignment && sizeof(Value) % alignof(PayloadHeader) == 0);
+  if (aligned) {
+    void* memory = ::operator new(kBufferAlignment + bytes, std::align_val_t(kBufferAlignment));
+    return new (memory) Value(bytes, kBufferAlignment);
+  }
+  BlockPool* pool = PoolFor(bytes);
+  void* memory = pool == nullptr ? ::operator new(sizeof(Value) + bytes) : pool->Take();
+  return new (memory) Value(bytes, sizeof(Value));
 }
 
 void Value::Release() {
-  if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    this->~Value();
+  if (count_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  const bool aligned = offset_ == kBufferAlignment;
+  BlockPool* pool = aligned ? nullptr : PoolFor(bytes_);
+  this->~Value();
+  if (aligned) {
     ::operator delete(static_cast<void*>(this), std::align_val_t(kBufferAlignment));
+  } else if (pool != nullptr) {
+    pool->Give(this);
+  } else {
+    ::operator delete(static_cast<void*>(this));
   }
 }
 
 ValuePtr CopyValue(std::span<const uint8_t> payload) {
-  ValuePtr value(Value::New(payload.size()));
+  PayloadHeader header{};
+  if (payload.size() >= sizeof header) std::memcpy(&header, payload.data(), sizeof header);
+  ValuePtr value(Value::New(payload.size(), /*aligned=*/header.buffers > 0));
   if (!payload.empty()) std::memcpy(value->data(), payload.data(), payload.size());
   return value;
 }
 
 ValuePtr MakeValue(const PayloadParts& parts) {
-  ValuePtr value(Value::New(parts.Bytes()));
+  ValuePtr value(Value::New(parts.Bytes(), /*aligned=*/!parts.buffers.empty()));
   parts.WriteTo(value->data());
   return value;
 }

@@ -66,18 +66,21 @@ struct PayloadView {
 // A payload in this process's memory.
 class Value {
  public:
-  static Value* New(uint64_t bytes);
-  uint8_t* data() { return reinterpret_cast<uint8_t*>(this) + kBufferAlignment; }
-  const uint8_t* data() const { return reinterpret_cast<const uint8_t*>(this) + kBufferAlignment; }
+  // `aligned`: for a payload with buffers, which begin where Python expects them. The others
+  // lie right behind their Value.
+  static Value* New(uint64_t bytes, bool aligned);
+  uint8_t* data() { return reinterpret_cast<uint8_t*>(this) + offset_; }
+  const uint8_t* data() const { return reinterpret_cast<const uint8_t*>(this) + offset_; }
   uint64_t bytes() const { return bytes_; }
   std::span<const uint8_t> span() const { return {data(), bytes_}; }
   void AddRef() { count_.fetch_add(1, std::memory_order_relaxed); }
   void Release();
 
  private:
-  explicit Value(uint64_t bytes) : bytes_(bytes) {}
+  Value(uint64_t bytes, uint32_t offset) : offset_(offset), bytes_(bytes) {}
   std::atomic<uint32_t> count_{1};
-  uint64_t bytes_;
+  const uint32_t offset_;
+  const uint64_t bytes_;
 };
 
 class ValuePtr {

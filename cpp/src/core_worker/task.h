@@ -8,6 +8,7 @@
 // Errors:     ParseCall answers false for bytes that are not a Call.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@
 #include "common/id.h"
 #include "core_worker/hot_frames.h"
 #include "core_worker/object_table.h"
+#include "core_worker/pooled.h"
 
 namespace skyray::core_worker {
 
@@ -39,6 +41,9 @@ struct Function {
   double execute_us = 0;
 };
 
+// Mostly of one.
+using ObjectList = boost::container::small_vector<Object*, 1>;
+
 struct RefArgument {
   int32_t position = -1;  // In args, or -1: keyword `key`.
   std::string key;
@@ -46,7 +51,7 @@ struct RefArgument {
   uint32_t attempt = 0;  // The object's, when the call was sent.
 };
 
-struct Task {
+struct Task final : Pooled<Task> {
   TaskId id;
   Function* function = nullptr;
   LeaseClass* lease_class = nullptr;  // A normal task's.
@@ -68,7 +73,7 @@ struct Task {
   std::string args;             // Payload of (args, kwargs).
   std::vector<RefArgument> ref_args;
   std::vector<Object*> pinned;           // References inside the arguments.
-  std::vector<Object*> returns;          // Null: freed since, and only filled again beside others.
+  ObjectList returns;                    // Null: freed since, and only filled again beside others.
   uint32_t stored = 0;                   // Returns in a store that are not freed; kept: items, too.
   std::shared_ptr<ObjectStream> stream;  // A generator's items.
 };

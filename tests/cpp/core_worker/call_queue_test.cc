@@ -17,26 +17,33 @@ class CallQueueTest : public ::testing::Test {
             size_t group = 0) {
     auto call = std::make_unique<IncomingCall>();
     call->group = group;
-    call->name = std::move(name);
+    call->function = Named(std::move(name), std::move(method));
     call->channel = std::move(channel);
-    call->method = std::move(method);
     call->body.resize(bytes);
     queue.Push(std::move(call));
   }
   std::vector<std::string> PopAll() {
     std::vector<std::string> names;
     while (auto call = queue.Pop()) {
-      names.push_back(call->name);
+      names.push_back(call->name());
       queue.Finished(*call);
     }
     return names;
   }
   static std::vector<std::string> Names(const std::vector<std::unique_ptr<IncomingCall>>& calls) {
     std::vector<std::string> names;
-    for (const auto& call : calls) names.push_back(call->name);
+    for (const auto& call : calls) names.push_back(call->name());
     return names;
   }
 
+  const ReceivedFunction* Named(std::string name, std::string method = "") {
+    auto& function = functions.emplace_back();
+    function.name = std::move(name);
+    function.method = std::move(method);
+    return &function;
+  }
+
+  std::deque<ReceivedFunction> functions;
   CallQueue queue;
   ChannelPtr a = std::make_shared<Channel>();
   ChannelPtr b = std::make_shared<Channel>();
@@ -73,7 +80,7 @@ TEST_F(CallQueueTest, OneCallIsTakenOutByItsNumber) {
     auto call = std::make_unique<IncomingCall>();
     call->channel = a;
     call->call.header.sequence = number;
-    call->name = std::to_string(number);
+    call->function = Named(std::to_string(number));
     call->body.resize(10);
     queue.Push(std::move(call));
   }
@@ -81,7 +88,7 @@ TEST_F(CallQueueTest, OneCallIsTakenOutByItsNumber) {
   EXPECT_EQ(queue.TakeOne(*a, 3), nullptr);
   const auto taken = queue.TakeOne(*a, 1);
   ASSERT_NE(taken, nullptr);
-  EXPECT_EQ(taken->name, "1");
+  EXPECT_EQ(taken->name(), "1");
   EXPECT_EQ(queue.TakeOne(*a, 1), nullptr);
   EXPECT_EQ(queue.size(), 2u);
   EXPECT_THAT(PopAll(), ElementsAre("0", "2"));
@@ -136,7 +143,7 @@ TEST_F(CallQueueTest, AGroupRunsNoMoreThanItsLimitAtOnce) {
   queue.Finished(*second);
   queue.Finished(*second);  // Told twice, counted once.
   EXPECT_EQ(queue.running(), 1u);
-  EXPECT_EQ(queue.Pop()->name, "3");
+  EXPECT_EQ(queue.Pop()->name(), "3");
   EXPECT_TRUE(queue.empty());
 }
 
@@ -149,17 +156,17 @@ TEST_F(CallQueueTest, AFullGroupHoldsUpNoOther) {
   Push("io 1", a, "m", 1, 1);
   Push("io 2", a, "m", 1, 1);
   auto running = queue.Pop();
-  EXPECT_EQ(running->name, "default 1");
+  EXPECT_EQ(running->name(), "default 1");
   EXPECT_EQ(queue.PopFrom(0), nullptr);
   auto other = queue.Pop();
-  EXPECT_EQ(other->name, "io 1");
+  EXPECT_EQ(other->name(), "io 1");
   EXPECT_FALSE(queue.CanStart());
   queue.Finished(*running);
   auto third = queue.Pop();
-  EXPECT_EQ(third->name, "default 2");
+  EXPECT_EQ(third->name(), "default 2");
   queue.Finished(*other);
   auto fourth = queue.PopFrom(1);
-  EXPECT_EQ(fourth->name, "io 2");
+  EXPECT_EQ(fourth->name(), "io 2");
 }
 
 TEST_F(CallQueueTest, GroupsWithRoomStartInTheOrderOfArrival) {

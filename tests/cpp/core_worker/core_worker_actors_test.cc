@@ -65,8 +65,8 @@ class CoreWorkerActorsTest : public CoreWorkerTest {
       return fbr::CreateStartActor(builder, copy.Finish()).Union();
     });
     Call creation = Next(*worker);
-    EXPECT_EQ(creation->method, "__init__");
-    EXPECT_EQ(creation->actor_id, actor->id);
+    EXPECT_EQ(creation->method(), "__init__");
+    EXPECT_EQ(creation->start->actor_id, actor->id);
     EXPECT_EQ(TextOf(creation->call.args), "of __init__");
     worker->ActorStarted(*creation, std::nullopt, "");
     EXPECT_FALSE(raylet.Await(Body::ActorStarted)->body_as_ActorStarted()->failed());
@@ -97,7 +97,7 @@ TEST_F(CoreWorkerActorsTest, CallsMadeBeforeItsBirthAndAfterRunInOrder) {
   for (int i = 10; i < 50; ++i) results.push_back(CallActor(actor, std::to_string(i)));
   for (int i = 0; i < 50; ++i) {
     Call call = Next(*worker);
-    EXPECT_EQ(call->method, "add");
+    EXPECT_EQ(call->method(), "add");
     EXPECT_EQ(TextOf(call->call.args), std::to_string(i));
     Reply(*worker, *call, "result " + std::to_string(i));
   }
@@ -119,7 +119,7 @@ TEST_F(CoreWorkerActorsTest, TheEndWaitsForWhatRunsAndIsQueued) {
   Call first = Next(*worker);
   Call second = Next(*worker);
   Call other = worker->NextCall(1);
-  EXPECT_EQ(other->method, "read");
+  EXPECT_EQ(other->method(), "read");
   EXPECT_EQ(worker->TakeCall(), nullptr);  // Both groups are full.
   worker->RequestExit("told to", Leaving::AfterQueued);
   Reply(*worker, *other, "io");
@@ -450,7 +450,7 @@ TEST_F(CoreWorkerActorsTest, OneWithoutHandlesIsForgottenWhenItIsDead) {
   driver->DropHandle(actor);  // The last: its end is queued behind the call.
   RunOne(*worker, "the last result");
   EXPECT_EQ(Take(result), "the last result");
-  EXPECT_EQ(Next(*worker)->method, "__ray_terminate__");
+  EXPECT_EQ(Next(*worker)->method(), "__ray_terminate__");
   AwaitThatTheDriverKnows();
   EXPECT_EQ(driver->GetStatistics().actors, 1u);
   TellUpdate(actor, fbr::ActorState::Dead, {}, SIGTERM);

@@ -554,7 +554,9 @@ TEST_F(BadWorkerTest, ACancelOfNothingIsHarmless) {
 class KeepingActorTest : public BadWorkerTest {
  protected:
   KeepingActorTest() {
-    creation.actor_id = ActorId::FromRandom();
+    creation.start = std::make_unique<ActorStart>();
+    creation.start->actor_id = ActorId::FromRandom();
+    creation.function = &creation.start->init;
     CoreWorker::BeginArguments(creation);
     kept = worker->Restore(ObjectId::FromRandom(), {raylet.node, id});
     CoreWorker::EndArguments();

@@ -28,8 +28,8 @@ TEST_F(CoreWorkerTasksTest, ATaskRunsOnALeasedWorker) {
   EXPECT_FALSE(driver->IsReady(result));
   Grant(*worker);
   Call call = Next(*worker);
-  EXPECT_EQ(call->name, "f");
-  EXPECT_EQ(call->function_id, function->id);
+  EXPECT_EQ(call->name(), "f");
+  EXPECT_EQ(call->function->id, function->id);
   EXPECT_EQ(TextOf(call->call.args), "arguments");
   const auto bound = worker->LeaseOf(*call);
   ASSERT_NE(bound, nullptr);

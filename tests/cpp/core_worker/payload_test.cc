@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "core_worker/words.h"
@@ -107,9 +108,43 @@ TEST(Payload, EveryFlippedByteIsHarmless) {
   }
 }
 
-TEST(Value, IsAlignedAndShared) {
+// numpy and the like look at a buffer where it lies.
+TEST(Value, BuffersAreAligned) {
+  const std::vector<uint8_t> buffer(100, 7);
+  for (const size_t inband : {0u, 1u, 40u, 100u, 5000u}) {
+    const std::string text(inband, 'i');
+    const ValuePtr made = MakeValue({PayloadFormat::Pickle, text, {buffer, buffer}});
+    for (const ValuePtr& value : {made, CopyValue(made->span())}) {
+      const auto view = PayloadView::Parse(value->span());
+      ASSERT_TRUE(view);
+      EXPECT_EQ(view->inband.size(), inband);
+      ASSERT_EQ(view->buffers.size(), 2u);
+      for (const auto& one : view->buffers) {
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(one.data()) % kBufferAlignment, 0u);
+        EXPECT_TRUE(std::ranges::equal(one, buffer));
+      }
+    }
+  }
+}
+
+TEST(Value, OfAnySizeKeepsItsBytes) {
+  std::vector<ValuePtr> values;
+  for (size_t size = 0; size < 300; ++size) {
+    const std::string text(size, static_cast<char>('a' + size % 26));
+    values.push_back(MakeValue({PayloadFormat::Pickle, text, {}}));
+  }
+  for (size_t size = 0; size < values.size(); ++size) {
+    const auto view = PayloadView::Parse(values[size]->span());
+    ASSERT_TRUE(view);
+    EXPECT_EQ(view->inband.size(), size);
+    EXPECT_TRUE(std::ranges::all_of(
+        view->inband, [&](uint8_t byte) { return byte == static_cast<uint8_t>('a' + size % 26); }));
+  }
+  EXPECT_EQ(CopyValue({})->bytes(), 0u);
+}
+
+TEST(Value, IsShared) {
   ValuePtr first = TextValue("shared");
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(first->data()) % kBufferAlignment, 0u);
   ValuePtr second = first;
   first = ValuePtr();
   EXPECT_EQ(TextOf(second->span()), "shared");
