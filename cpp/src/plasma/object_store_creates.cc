@@ -9,8 +9,8 @@
 namespace skyray::plasma {
 namespace {
 
-// What one step may give back: some milliseconds of the store's time.
-constexpr uint64_t kGiveBackBytesMax = 32 << 20;
+// What one step may give back: a millisecond of the store's time.
+constexpr uint64_t kGiveBackBytesMax = 4 << 20;
 constexpr size_t kGiveBackRangesMax = 256;
 
 // A client that wants to wait longer asks again.
