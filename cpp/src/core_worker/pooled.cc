@@ -53,7 +53,7 @@ std::atomic_flag Lock::taken_;
 }  // namespace
 
 // At the beginning of its memory, which is aligned to its size.
-struct BlockPool::Chunk {
+struct alignas(kAlignment) BlockPool::Chunk {
   Chunk* before = nullptr;
   Chunk* after = nullptr;
   FreeBlock* free = nullptr;
@@ -98,10 +98,9 @@ void* BlockPool::Take() {
   if (block != nullptr) {
     chunk->free = chunk->free->next;
   } else {
-    // From its end on: pages of a chunk come as they are needed.
-    --chunk->untouched;
-    block = reinterpret_cast<uint8_t*>(chunk) + kUsableBytes -
-            (blocks_per_chunk_ - chunk->untouched) * block_bytes_;
+    // One after the other: the pages of a chunk come as they are needed.
+    block = reinterpret_cast<uint8_t*>(chunk) + sizeof(Chunk) +
+            (blocks_per_chunk_ - chunk->untouched--) * block_bytes_;
   }
   if (++chunk->used == blocks_per_chunk_) Unlink(chunk);
   return block;
