@@ -61,7 +61,8 @@ struct alignas(kAlignment) BlockPool::Chunk {
   size_t untouched = 0;  // How many of its last blocks were never taken.
 
   static Chunk* Of(void* block) {
-    return reinterpret_cast<Chunk*>(reinterpret_cast<uintptr_t>(block) & ~(kChunkBytes - 1));
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(block) % kChunkBytes;
+    return reinterpret_cast<Chunk*>(static_cast<uint8_t*>(block) - offset);
   }
 };
 

@@ -70,6 +70,7 @@ SpillSteps SpillManager::Written(uint64_t write, Result<WrittenFile> file, int64
   SpillSteps steps;
   if (!file) {
     std::vector<ObjectId> objects;
+    objects.reserve(records.size());
     for (const SpillRecord& record : records) objects.push_back(record.object);
     ++stats_.failed_writes_total;
     stats_.last_error = file.error().message();

@@ -32,6 +32,7 @@ struct Prepared {
 Prepared Prepare(const std::vector<SpillPiece>& pieces) {
   Prepared prepared;
   std::vector<uint64_t> sizes;
+  sizes.reserve(pieces.size());
   for (const SpillPiece& piece : pieces) sizes.push_back(piece.bytes.size());
   prepared.layout = LayOutSpillFile(sizes);
   for (size_t i = 0; i < pieces.size(); ++i) {

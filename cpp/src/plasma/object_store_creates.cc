@@ -89,19 +89,20 @@ Outcome ObjectStore::CreateRetry(ClientId client, uint64_t request_id, uint64_t 
   if (answer.replaced) {
     outcome_.created.push_back({client, *answer.replaced, ObjectPlace(), /*unfinished=*/true});
   }
-  if (!answer.known) {
-    outcome_.created.push_back({client, request_id, NoSuchCreate(create_request_id)});
-  } else if (!answer.ending) {
+  if (answer.known && !answer.ending) {
     if (!deadline) {
       outcome_.created.push_back({client, request_id, ObjectPlace(), /*unfinished=*/true});
     }
-  } else if (!answer.ending->status.ok()) {
-    outcome_.created.push_back({client, request_id, answer.ending->status});
-  } else if (const auto* object = FindCreating(clients_.at(client), answer.ending->id)) {
-    outcome_.created.push_back({client, request_id, PlaceOf(*object)});
-  } else {
-    outcome_.created.push_back({client, request_id, NoSuchCreate(create_request_id)});
+    return Finish(now_ms);
   }
+  Result<ObjectPlace> ended = NoSuchCreate(create_request_id);
+  if (answer.known && !answer.ending->status.ok()) {
+    ended = answer.ending->status;
+  } else if (answer.known) {
+    const auto* object = FindCreating(clients_.at(client), answer.ending->id);
+    if (object != nullptr) ended = PlaceOf(*object);
+  }
+  outcome_.created.push_back({client, request_id, std::move(ended)});
   return Finish(now_ms);
 }
 

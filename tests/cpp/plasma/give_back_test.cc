@@ -69,11 +69,13 @@ TEST(GiveBackTest, TheCoreAsksForWakeupsOnlyWhileThereIsSomethingToGive) {
   uint64_t given_back = 0;
   int steps = 0;
   while (const auto deadline = store.NextDeadline()) {
-    for (const Range& range : store.Tick(*deadline).give_back) given_back += range.bytes;
-    ASSERT_LT(++steps, 10);
+    uint64_t piece = 0;
+    for (const Range& range : store.Tick(*deadline).give_back) piece += range.bytes;
+    EXPECT_LE(piece, 4 * kMiB) << "everybody waits while pages are taken out";
+    given_back += piece;
+    ASSERT_LT(++steps, 100);
   }
   EXPECT_GE(given_back, 48 * kMiB) << "and what lies behind it and is cold already";
-  EXPECT_EQ(steps, 2) << "not all at once";
   EXPECT_EQ(store.Stats().touched_bytes, 0u);
 }
 
