@@ -171,12 +171,16 @@ def _name_what_children_print() -> None:
 
         if hasattr(subprocess, "_fork_exec"):
             subprocess._fork_exec = _posixsubprocess.fork_exec
+    import posix  # Where pickle looks for them.
+
     for name in ("system", "posix_spawn", "posix_spawnp"):
-        setattr(os, name, naming(getattr(os, name)))
+        wrapped = naming(getattr(os, name))
+        setattr(os, name, wrapped)
+        setattr(posix, name, wrapped)
     os.register_at_fork(before=_name_streams)
 
 
 def _name_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, _NamedStream) and not stream.closed:
+    for stream in _streams:  # Whatever sys.stdout is by now: a child knows the descriptors alone.
+        if not stream.closed:
             stream.name_what_follows()

@@ -99,10 +99,11 @@ def test_output_of_processes_that_a_task_starts_is_named_as_its_own() -> None:
 
         @skyray.remote(num_cpus=2)
         def second():
-            import multiprocessing, subprocess
+            import contextlib, io, subprocess
             subprocess.run(["echo", "run"], check=True)
             subprocess.run(["echo", "run to stderr"], stdout=2, check=True)
-            os.system("echo system")
+            with contextlib.redirect_stdout(io.StringIO()):
+                os.system("echo system")
             os.waitpid(os.posix_spawnp("echo", ["echo", "spawned"], os.environ), 0)
             child = os.fork()
             if child == 0:
@@ -110,9 +111,10 @@ def test_output_of_processes_that_a_task_starts_is_named_as_its_own() -> None:
                 os._exit(0)
             os.waitpid(child, 0)
             print("second prints")
+            return os.system, subprocess.Popen
 
         skyray.get(first.remote())
-        skyray.get(second.remote())
+        assert skyray.get(second.remote()) == (os.system, __import__("subprocess").Popen)
     """)
     by_name = re.findall(r"^\((\w+) pid=\d+\) (.*)$", result.stdout, re.MULTILINE)
     said = [text for name, text in by_name if name == "second"]
