@@ -97,7 +97,7 @@ void ObjectTable::TaskDone(Object* object, FreedEffects& freed) {
 void ObjectTable::MaybeFree(Object* object, FreedEffects& freed) {
   // Contained objects are freed in the loop, not by recursion: a list of lists
   // may be deep.
-  std::vector<Object*> candidates{object};
+  Candidates candidates(1, object);
   while (!candidates.empty()) {
     Object* next = candidates.back();
     candidates.pop_back();
@@ -124,7 +124,7 @@ void ObjectTable::MaybeFree(Object* object, FreedEffects& freed) {
   }
 }
 
-void ObjectTable::Release(Object* object, FreedEffects& freed, std::vector<Object*>& candidates) {
+void ObjectTable::Release(Object* object, FreedEffects& freed, Candidates& candidates) {
   if (object->owner == nullptr) {
     // Also if an error has taken the value's place since.
     if (!object->nodes.empty()) freed.store_copies.push_back({object->id, object->nodes});

@@ -102,7 +102,7 @@ struct Object final : Pooled<Object> {
 
 // What follows from objects having become ready.
 struct ReadyEffects {
-  std::vector<Waiter*> waiters;  // All of them; look at done().
+  boost::container::small_vector<Waiter*, 4> waiters;  // All of them; look at done().
   std::vector<std::function<void()>> callbacks;
   std::vector<Task*> unblocked;  // Each had its count of unresolved arguments lowered.
   std::vector<std::pair<uint64_t, Object*>> answers;  // Channel, object.
@@ -192,8 +192,9 @@ class ObjectTable {
   size_t lent_count() const { return lent_; }
 
  private:
+  using Candidates = boost::container::small_vector<Object*, 8>;
   void MaybeFree(Object* object, FreedEffects& freed);
-  void Release(Object* object, FreedEffects& freed, std::vector<Object*>& candidates);
+  void Release(Object* object, FreedEffects& freed, Candidates& candidates);
   void MadeReady(Object* object, ReadyEffects& ready);
   void CountBorrower(Object* object, const WorkerAddress& borrower, int64_t change);
 

@@ -16,6 +16,7 @@
 // Errors:     none; unknown lease ids are ignored.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <deque>
 #include <map>
 #include <memory>
@@ -74,7 +75,7 @@ struct LeaseClass {
 };
 
 struct SubmitActions {
-  std::vector<std::pair<Lease*, Task*>> send;
+  boost::container::small_vector<std::pair<Lease*, Task*>, 4> send;
   std::vector<LeaseClass*> request;  // Ask for one more lease, each.
   std::vector<std::unique_ptr<Lease>> give_back;
 };
