@@ -36,8 +36,7 @@ void OnBusError(int, siginfo_t* info, void*) {
 void Install() {
   struct sigaction action = {};
   action.sa_sigaction = &OnBusError;
-  // Left by a jump, which would leave the signal blocked.
-  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  action.sa_flags = SA_SIGINFO;
   sigemptyset(&action.sa_mask);
   SKYRAY_CHECK(sigaction(SIGBUS, &action, &before) == 0);
 }
@@ -49,7 +48,8 @@ bool GuardedRead(std::span<const uint8_t> memory, void (*read)(void*), void* con
   std::call_once(installed, &Install);
   Guard here;
   here.memory = memory;
-  if (sigsetjmp(here.back, /*savemask=*/0) != 0) return false;
+  // The handler is left by a jump, which has to bring the signal mask back.
+  if (sigsetjmp(here.back, /*savemask=*/1) != 0) return false;
   guard = &here;
   read(context);
   guard = nullptr;
