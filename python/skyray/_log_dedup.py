@@ -145,53 +145,39 @@ class Printer:
     """A deduplicator on the clock: `show` is called with what is due, also when nobody calls.
 
     Threading: any thread. A thread of its own waits only while lines are held back.
-
-    Args:
-        deduplicator: None: everything is shown.
     """
 
-    def __init__(self, deduplicator: Deduplicator | None, show: Callable[[Printed], None]) -> None:
+    def __init__(self, deduplicator: Deduplicator, show: Callable[[Printed], None]) -> None:
         self._deduplicator = deduplicator
         self._show = show
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
-    def take(self, source: tuple[str, int], label: str, is_stderr: bool, lines: list[str]) -> None:
-        """Args: as the attributes of :class:`Printed`."""
-        printed = Printed(source, label, is_stderr, lines)
-        if self._deduplicator is None:
-            self._show(printed)
-            return
+    def take(self, printed: Printed) -> None:
         with self._lock:
-            for shown in self._deduplicator.take(printed, time.monotonic()):
-                self._show(shown)
-            self._arm(self._deduplicator)
+            self._show_all(self._deduplicator.take(printed, time.monotonic()))
 
     def close(self) -> None:
         """Shows what is held back."""
-        if self._deduplicator is None:
-            return
         with self._lock:
-            for printed in self._deduplicator.all():
-                self._show(printed)
+            self._show_all(self._deduplicator.all())
             if self._timer is not None:
                 self._timer.cancel()
 
-    def _arm(self, deduplicator: Deduplicator) -> None:
-        due = deduplicator.next_due
+    def _show_all(self, shown: list[Printed]) -> None:
+        for printed in shown:
+            self._show(printed)
+        due = self._deduplicator.next_due
         if due is None or self._timer is not None:
             return
-        wait_s = max(0.0, due - time.monotonic())
-        self._timer = threading.Timer(wait_s, self._wake, (deduplicator,))
+        self._timer = threading.Timer(max(0.0, due - time.monotonic()), self._wake)
         self._timer.daemon = True
         self._timer.start()
 
-    def _wake(self, deduplicator: Deduplicator) -> None:
+    def _wake(self) -> None:
         with self._lock:
             self._timer = None
-            for printed in deduplicator.due(time.monotonic()):
-                self._show(printed)
-            self._arm(deduplicator)
+            self._show_all(self._deduplicator.due(time.monotonic()))
 
 
 def from_environment() -> Deduplicator | None:

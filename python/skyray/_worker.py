@@ -256,8 +256,9 @@ class Hooks:
         self._log_to_driver = log_to_driver
         self._labelled = labelled
         self._printer: _log_dedup.Printer | None = None
+        self._print: Callable[[_log_dedup.Printed], None] | None = None
         if log_to_driver and any(name.startswith(_DEDUP_LOGS) for name in os.environ):
-            self._make_printer()  # Here it can be said what is wrong with them.
+            self._choose_print()  # Here it can be said what is wrong with them.
 
     def load_function(self, blob: bytes) -> Any:
         code = self._load_code(blob)
@@ -316,16 +317,21 @@ class Hooks:
         if self._labelled:
             elsewhere = f", ip={node_ip}" if node_ip != self.node_ip else ""
             label = f"({name or 'worker'} pid={pid}{elsewhere})"
-        self._make_printer().take((node_ip, pid), label, is_stderr, lines)
+        from ._log_dedup import Printed  # With threads; most drivers need it later, or never.
 
-    def _make_printer(self) -> _log_dedup.Printer:
-        if self._printer is None:
-            from . import _log_dedup  # With threads; most drivers need it later, or never.
+        show = self._print or self._choose_print()
+        show(Printed((node_ip, pid), label, is_stderr, lines))
 
-            # A line of JSON is one for a program.
-            like_lines = _log_dedup.from_environment() if self._labelled else None
+    def _choose_print(self) -> Callable[[_log_dedup.Printed], None]:
+        from . import _log_dedup
+
+        # A line of JSON is one for a program.
+        like_lines = _log_dedup.from_environment() if self._labelled else None
+        self._print = _show
+        if like_lines is not None:
             self._printer = _log_dedup.Printer(like_lines, _show)
-        return self._printer
+            self._print = self._printer.take
+        return self._print
 
     def hear_out(self) -> None:
         """Shows what is held back of the workers' output."""

@@ -136,10 +136,16 @@ def recorded(page: str) -> tuple[dict[str, int], str]:
     ]
 
 
-def check(table: dict[str, int], made_by: str) -> int:
+def check(program: Path, table: dict[str, int], made_by: str) -> int:
     before, before_by = recorded(PAGE.read_text(encoding="utf-8"))
     if before_by != made_by:
         raise CannotCount(f"recorded with {before_by}, this is {made_by}")
+    # How calls meet in batches differs from run to run, and costs more or less: what a change
+    # did is there each time.
+    for _ in range(TRIES - 1):
+        if beyond(before, table):
+            again, _ = count(program)
+            table = {row: min(cost, again[row]) for row, cost in table.items()}
     found = beyond(before, table)
     if found:
         print("\n".join([*found, "If that is meant: instructions.py HOT_PATH --record"]))
@@ -163,19 +169,13 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         table, made_by = count(chosen.program)
-        # How calls meet in batches differs from run to run, and costs more or less: what a
-        # change did is there each time.
-        for _ in range(TRIES - 1):
-            if chosen.check and beyond(recorded(PAGE.read_text(encoding="utf-8"))[0], table):
-                again, _ = count(chosen.program)
-                table = {row: min(cost, again[row]) for row, cost in table.items()}
         print(as_block(table, made_by))
         if chosen.record:
             page = PAGE.read_text(encoding="utf-8")
             before, _, rest = page.partition(BEGIN)
             page = before + as_block(table, made_by) + rest.partition(END)[2]
             PAGE.write_text(page, encoding="utf-8")
-        return check(table, made_by) if chosen.check else 0
+        return check(chosen.program, table, made_by) if chosen.check else 0
     except CannotCount as reason:
         print(f"skipped: {reason}")
         return SKIPPED

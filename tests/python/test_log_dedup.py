@@ -144,8 +144,8 @@ def test_a_printer_shows_in_time_what_nobody_asks_for() -> None:
             summarised.set()
 
     printer = Printer(Deduplicator(0.05), show)
-    printer.take(A, "", False, ["hello"])
-    printer.take(B, "", False, ["hello"])
+    for source in (A, B):
+        printer.take(Printed(source, "", False, ["hello"]))
     assert summarised.wait(60)
     assert shown == ["hello", "hello [repeated 1x across cluster]" + HINT]
     printer.close()

@@ -364,11 +364,10 @@ PyObject* IsCancelled(PyObject*, PyObject*) {
 
 // A worker that has run a function max_calls times makes room for a fresh one.
 void CountCall(CoreWorker& worker, const IncomingCall& call) {
-  if (call.function->max_calls == 0 ||
-      ++TheExecution().run_counts[call.function->id] < call.function->max_calls)
-    return;
-  worker.Retire("it has run " + call.name() + " as often as its max_calls=" +
-                std::to_string(call.function->max_calls) + " allow");
+  const uint32_t max_calls = call.function->max_calls;
+  if (max_calls == 0 || ++TheExecution().run_counts[call.function->id] < max_calls) return;
+  worker.Retire("it has run " + call.name() +
+                " as often as its max_calls=" + std::to_string(max_calls) + " allow");
 }
 
 namespace {

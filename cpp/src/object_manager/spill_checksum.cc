@@ -32,6 +32,12 @@ std::span<const ChecksumKernel* const> ChecksumKernels() {
   return {kernels, usable};
 }
 
+std::optional<SpillSum> SpillChecksum::OfShared(std::span<const uint8_t> bytes) {
+  SpillChecksum sum;
+  if (!sum.AddShared(bytes)) return std::nullopt;
+  return sum.Finish();
+}
+
 SpillSum SpillChecksum::Of(std::span<const uint8_t> bytes) {
   SpillChecksum sum;
   sum.Add(bytes);
@@ -46,24 +52,22 @@ void SpillChecksum::Add(std::span<const uint8_t> bytes) {
       chunk_bytes_ = 0;
     }
     const size_t size = std::min(bytes.size(), kSpillChunkBytes - chunk_bytes_);
-    AddToChunk(bytes.first(size));
+    kernel_.add(state_, bytes.data(), size);
+    chunk_bytes_ += size;
     bytes = bytes.subspan(size);
   }
 }
 
-void SpillChecksum::AddToChunk(std::span<const uint8_t> bytes) {
+bool SpillChecksum::AddShared(std::span<const uint8_t> bytes) {
   struct Work {
     SpillChecksum* sum;
     std::span<const uint8_t> bytes;
   } work{this, bytes};
-  readable_ &= GuardedRead(
-      bytes,
-      [](void* context) {
-        const Work& todo = *static_cast<Work*>(context);
-        todo.sum->kernel_.add(todo.sum->state_, todo.bytes.data(), todo.bytes.size());
-      },
-      &work);
-  chunk_bytes_ += bytes.size();
+  const auto add = [](void* context) {
+    const Work& todo = *static_cast<Work*>(context);
+    todo.sum->Add(todo.bytes);
+  };
+  return GuardedRead(bytes, add, &work);
 }
 
 SpillSum SpillChecksum::Finish() const {

@@ -4,11 +4,12 @@
 // the bytes' way to or from disk, with the widest instructions this CPU has.
 //
 // Threading:  values; not shared. Ownership: values.
-// Errors:     the bytes may be memory that cannot be read (guarded_read.h); ask readable().
+// Errors:     of memory that processes share some may not be there (guarded_read.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -39,22 +40,20 @@ class SpillChecksum {
   explicit SpillChecksum(const ChecksumKernel& kernel) : kernel_(kernel) { kernel_.start(state_); }
 
   void Add(std::span<const uint8_t> bytes);
+  // Of the store's memory. False: some of it cannot be read, and the sum means nothing.
+  [[nodiscard]] bool AddShared(std::span<const uint8_t> bytes);
   SpillSum Finish() const;
-  // Whether all could be read. If not the sum means nothing.
-  bool readable() const { return readable_; }
 
   static SpillSum Of(std::span<const uint8_t> bytes);
+  static std::optional<SpillSum> OfShared(std::span<const uint8_t> bytes);
   // Of the whole, from those of its chunks.
   static SpillSum OfChunks(std::span<const SpillSum> chunks);
 
  private:
-  void AddToChunk(std::span<const uint8_t> bytes);
-
   static constexpr size_t kStateBytes = 576;
   const ChecksumKernel& kernel_;
   std::vector<SpillSum> chunks_;  // Those before this one.
   size_t chunk_bytes_ = 0;        // Of this one.
-  bool readable_ = true;
   alignas(64) uint8_t state_[kStateBytes];
 };
 

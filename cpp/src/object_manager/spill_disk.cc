@@ -45,10 +45,9 @@ class Writer {
       if (Status status = Flush(); !status.ok()) return status;
     }
     if (parts_.empty()) offset_ = offset;
-    SpillChecksum sum;
-    sum.Add(piece.bytes);
-    if (!sum.readable()) return false;
-    headers_.push_back(BuildSpillHeader(piece.record, sum.Finish()));
+    const auto sum = SpillChecksum::OfShared(piece.bytes);
+    if (!sum) return false;
+    headers_.push_back(BuildSpillHeader(piece.record, *sum));
     Add({kPadding, offset - end()});
     Add(headers_.back());
     Add(piece.bytes);
@@ -78,8 +77,7 @@ class Writer {
     uint64_t at = offset + kSpillHeaderBytes;
     for (std::span<const uint8_t> rest = piece.bytes; !rest.empty();) {
       const auto chunk = rest.first(std::min<size_t>(rest.size(), UpToBoundary(at)));
-      sum.Add(chunk);
-      if (!sum.readable()) return false;
+      if (!sum.AddShared(chunk)) return false;
       iovec part{const_cast<uint8_t*>(chunk.data()), chunk.size()};
       if (Status status = WriteAll({&part, 1}, at); !status.ok()) return status;
       at += chunk.size();

@@ -102,9 +102,7 @@ SpillSteps SpillManager::Written(uint64_t write, Result<WrittenFile> file, int64
 
 void SpillManager::LoseInMemory(SpillSteps& steps, const ObjectId& object) {
   const Status why(ErrorCode::ObjectLost,
-                   "object " + object.Hex() +
-                       " cannot be read: the file that is the store's memory was cut short, or "
-                       "its disk fails");
+                   "object " + object.Hex() + ": " + StoreMemoryGone().message());
   ++stats_.lost_objects_total;
   stats_.last_error = why.message();
   steps.lost.push_back({object, why});

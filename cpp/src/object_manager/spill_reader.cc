@@ -21,8 +21,6 @@ namespace {
 
 // Less is over before another thread is awake.
 constexpr size_t kHelpedFrom = 1 << 20;
-constexpr char kNoMemory[] =
-    "the store's memory is not there (its file was cut short, or its disk fails)";
 
 // Fills `into`, or as much as there is before the file ends.
 Result<size_t> Fill(FileCalls& calls, int fd, const std::string& path, std::span<uint8_t> into,
@@ -31,7 +29,7 @@ Result<size_t> Fill(FileCalls& calls, int fd, const std::string& path, std::span
   while (done < into.size()) {
     const ssize_t got = calls.Read(fd, into.subspan(done), offset + done);
     if (got == -EINTR) continue;
-    if (got == -EFAULT) return Status(ErrorCode::IoError, "reading " + path + ": " + kNoMemory);
+    if (got == -EFAULT) return StoreMemoryGone();
     if (got < 0) return ErrnoStatus("reading " + path, static_cast<int>(-got));
     if (got == 0) break;
     done += static_cast<size_t>(got);
@@ -80,10 +78,9 @@ class SpillReader::Chunks {
     if (*got < chunk.size()) {
       return Status(ErrorCode::ObjectLost, "the file ends before the object does");
     }
-    SpillChecksum sum;
-    sum.Add(chunk);
-    if (!sum.readable()) return Status(ErrorCode::IoError, kNoMemory);
-    sums_[i] = sum.Finish();
+    const auto sum = SpillChecksum::OfShared(chunk);
+    if (!sum) return StoreMemoryGone();
+    sums_[i] = *sum;
     return Status();
   }
 

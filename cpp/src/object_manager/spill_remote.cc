@@ -36,13 +36,12 @@ Prepared Prepare(const std::vector<SpillPiece>& pieces) {
   for (const SpillPiece& piece : pieces) sizes.push_back(piece.bytes.size());
   prepared.layout = LayOutSpillFile(sizes);
   for (size_t i = 0; i < pieces.size(); ++i) {
-    SpillChecksum sum;
-    sum.Add(pieces[i].bytes);
-    if (!sum.readable()) {
+    const auto sum = SpillChecksum::OfShared(pieces[i].bytes);
+    if (!sum) {
       prepared.lost.push_back(i);  // It must not be read over there either.
       continue;
     }
-    const SpillHeader header = BuildSpillHeader(pieces[i].record, sum.Finish());
+    const SpillHeader header = BuildSpillHeader(pieces[i].record, *sum);
     const std::string_view bytes(reinterpret_cast<const char*>(header.data()), header.size());
     prepared.records.push_back(json::array{prepared.layout.offsets[i], BytesToHex(bytes)});
     prepared.memory.push_back(MemoryOf(pieces[i].shared, pieces[i].bytes.size()));
@@ -127,11 +126,12 @@ void SpillRemote::CheckRead(const SpillPlace& place, const SpillRoom& room,
   if (!HexToBytes(hex, header.data(), header.size())) header.clear();
   const auto want = CheckSpillHeader(header, place.record);
   if (!want) return done(RestoreFailed(place, want.error()));
-  summer_.Run([bytes = room.bytes](const std::stop_token&) { return SpillChecksum::Of(bytes); },
-              [place, want = *want, done = std::move(done)](const SpillSum& sum) {
-                const Status status = CheckSpillBytes(sum, want);
-                done(status.ok() ? status : RestoreFailed(place, status));
-              });
+  summer_.Run(
+      [bytes = room.bytes](const std::stop_token&) { return SpillChecksum::OfShared(bytes); },
+      [place, want = *want, done = std::move(done)](const std::optional<SpillSum>& sum) {
+        const Status status = sum ? CheckSpillBytes(*sum, want) : StoreMemoryGone();
+        done(status.ok() ? status : RestoreFailed(place, status));
+      });
 }
 
 void SpillRemote::Remove(const std::string& path) {

@@ -60,6 +60,8 @@ class SpillStorage {
   virtual void Remove(const std::string& path) = 0;
 };
 
+// What a store's bytes lie in is a file, and it is not there any more: IoError.
+Status StoreMemoryGone();
 // `why`, with the object, its file and its place there. The code is kept.
 Status RestoreFailed(const SpillPlace& place, const Status& why);
 

@@ -17,9 +17,7 @@ namespace {
 constexpr size_t kPage = 4096;
 
 bool CanBeRead(std::span<const uint8_t> bytes) {
-  SpillChecksum sum;
-  sum.Add(bytes);
-  return sum.readable();
+  return SpillChecksum::OfShared(bytes).has_value();
 }
 
 TEST(GuardedRead, WhatIsThereIsReadToItsEnd) {

@@ -40,8 +40,10 @@ class SpillServiceTest : public ::testing::Test {
     fs::remove_all(root);
   }
 
-  void Start() {
+  // `directory`: where the store's memory is; empty: in no file system.
+  void Start(const std::string& directory = "") {
     plasma::StoreOptions options;
+    options.directory = directory;
     options.capacity_bytes = 5 * kMiB;
     options.socket_path = root + "/store.sock";
     options.spilling = true;
@@ -108,6 +110,29 @@ class SpillServiceTest : public ::testing::Test {
     });
     Wait(done);
     return found;
+  }
+
+  // That is sealed, or never was created.
+  bool IsThere(const ObjectId& id) {
+    bool done = false;
+    bool there = false;
+    store->PinCreated(id, 60'000, [&](const std::optional<plasma::PinnedObject>& pinned) {
+      done = true;
+      there = pinned.has_value();
+      if (there) store->Unpin(id);
+    });
+    Wait(done);
+    return there;
+  }
+
+  void ResizeSegment(uint64_t bytes) {
+    bool done = false;
+    store->SegmentFd(0, [&](const Result<UniqueFd>& segment) {
+      done = true;
+      ASSERT_TRUE(segment) << segment.error().message();
+      ASSERT_EQ(ftruncate(segment->get(), static_cast<off_t>(bytes)), 0);
+    });
+    Wait(done);
   }
 
   size_t FileCount() const {
@@ -205,6 +230,40 @@ TEST_F(SpillServiceTest, AFullDiskIsWaitedForAndGotOver) {
   calls.Heal();
   Wait(done);
   for (const ObjectId& id : ids) EXPECT_TRUE(Get(id));
+}
+
+// A store in a directory is a file, which any of its clients could cut short.
+TEST_F(SpillServiceTest, WhatWasInMemoryThatIsGoneIsLostAndNothingElse) {
+  service.reset();
+  store.reset();
+  Start(root);
+  std::vector<ObjectId> ids;
+  for (int i = 0; i < 12; ++i) ids.push_back(Put());
+  ResizeSegment(2 * kMiB);
+  // For this one all others have to go. Nothing is written to its memory.
+  plasma::NewObject large;
+  large.id = ObjectId::FromRandom();
+  large.data_bytes = 4 * kMiB;
+  bool done = false;
+  store->Create(large, [&](const Result<std::span<uint8_t>>& room) {
+    done = true;
+    EXPECT_TRUE(room) << room.error().message();
+  });
+  Wait(done);
+  ResizeSegment(5 * kMiB);
+  store->Abort(large.id);
+  size_t lost = 0;
+  for (const ObjectId& id : ids) {
+    if (IsThere(id)) {
+      EXPECT_TRUE(Get(id));
+    } else {
+      ++lost;
+    }
+  }
+  EXPECT_GT(lost, 0u);
+  EXPECT_LT(lost, ids.size());
+  EXPECT_EQ(service->Stats().lost_objects_total, lost);
+  EXPECT_THAT(service->Stats().last_error, testing::HasSubstr("cut short"));
 }
 
 TEST_F(SpillServiceTest, DamagedFilesAreLossesThatSayWhy) {
