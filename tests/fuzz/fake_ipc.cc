@@ -21,7 +21,7 @@ std::chrono::steady_clock::time_point std::chrono::steady_clock::now() noexcept 
   return time_point(std::chrono::milliseconds(clock_ms));
 }
 // Without it Asio looks at the clock above whenever it is polled.
-extern "C" int timerfd_create(int, int) {
+extern "C" int timerfd_create(int, int) noexcept {
   errno = ENOSYS;
   return -1;
 }

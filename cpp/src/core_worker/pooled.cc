@@ -10,14 +10,7 @@
 #include <new>
 
 #include "common/logging.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SKYRAY_POOLS_ARE_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SKYRAY_POOLS_ARE_MALLOC 1
-#endif
-#endif
+#include "common/sanitizers.h"
 
 namespace skyray::core_worker {
 namespace {
@@ -26,18 +19,14 @@ constexpr size_t kAlignment = alignof(std::max_align_t);
 // What malloc notes before a block would else push each chunk behind the next boundary.
 constexpr size_t kUsableBytes = BlockPool::kChunkBytes - 64;
 
-struct FreeBlock {
-  FreeBlock* next;
-};
-
 // Free nearly always, as most of what is taken and given is so under the gateway's mutex: a
 // mutex of the C library would cost more than all the rest.
-class Lock {
+class PoolLock {
  public:
-  Lock() { Acquire(); }
-  ~Lock() { Release(); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
+  PoolLock() { Acquire(); }
+  ~PoolLock() { Release(); }
+  PoolLock(const PoolLock&) = delete;
+  PoolLock& operator=(const PoolLock&) = delete;
 
   static void Acquire() {
     while (taken_.test_and_set(std::memory_order_acquire)) sched_yield();
@@ -48,9 +37,13 @@ class Lock {
   static std::atomic_flag taken_;
 };
 
-std::atomic_flag Lock::taken_;
+std::atomic_flag PoolLock::taken_;
 
 }  // namespace
+
+struct BlockPool::FreeBlock {
+  FreeBlock* next;
+};
 
 // At the beginning of its memory, which is aligned to its size.
 struct alignas(kAlignment) BlockPool::Chunk {
@@ -72,7 +65,8 @@ BlockPool::BlockPool(size_t block_bytes)
       blocks_per_chunk_((kUsableBytes - sizeof(Chunk)) / block_bytes_) {
   SKYRAY_CHECK(block_bytes_ <= kBlockBytesMax);
   static std::once_flag once;
-  std::call_once(once, [] { pthread_atfork(&Lock::Acquire, &Lock::Release, &Lock::Release); });
+  std::call_once(
+      once, [] { pthread_atfork(&PoolLock::Acquire, &PoolLock::Release, &PoolLock::Release); });
 }
 
 void BlockPool::AddChunk() {
@@ -89,10 +83,10 @@ void BlockPool::Unlink(Chunk* chunk) {
 }
 
 void* BlockPool::Take() {
-#ifdef SKYRAY_POOLS_ARE_MALLOC
+#if SKYRAY_ASAN || SKYRAY_TSAN
   return ::operator new(block_bytes_);
 #else
-  const Lock lock;
+  const PoolLock lock;
   if (open_ == nullptr) AddChunk();
   Chunk* chunk = open_;
   void* block = chunk->free;
@@ -109,13 +103,13 @@ void* BlockPool::Take() {
 }
 
 void BlockPool::Give(void* block) {
-#ifdef SKYRAY_POOLS_ARE_MALLOC
+#if SKYRAY_ASAN || SKYRAY_TSAN
   ::operator delete(block);
 #else
   if (block == nullptr) return;
   Chunk* const chunk = Chunk::Of(block);
   {
-    const Lock lock;
+    const PoolLock lock;
     const bool was_full = chunk->used == blocks_per_chunk_;
     auto* const free = static_cast<FreeBlock*>(block);
     free->next = chunk->free;

@@ -36,6 +36,7 @@ class BlockPool {
   static constexpr size_t kBlockBytesMax = 2048;
 
  private:
+  struct FreeBlock;
   struct Chunk;
   void AddChunk();
   void Unlink(Chunk* chunk);

@@ -19,8 +19,8 @@
 namespace skyray::object_manager {
 namespace {
 
-constexpr std::array<uint8_t, 8> kMagic = {'S', 'K', 'Y', 'R', 'A', 'Y', 'T', '1'};
-constexpr size_t kHelloBytes = kMagic.size() + kNonceBytes;
+constexpr std::array<uint8_t, 8> kHelloMagic = {'S', 'K', 'Y', 'R', 'A', 'Y', 'T', '1'};
+constexpr size_t kHelloBytes = kHelloMagic.size() + kNonceBytes;
 
 }  // namespace
 
@@ -62,7 +62,7 @@ Authenticator::Authenticator(Role role, const ClusterToken& token, const Nonce& 
 
 std::vector<uint8_t> Authenticator::Start() {
   if (role_ == Role::Acceptor) return {};
-  std::vector<uint8_t> hello(kMagic.begin(), kMagic.end());
+  std::vector<uint8_t> hello(kHelloMagic.begin(), kHelloMagic.end());
   hello.insert(hello.end(), own_nonce_.begin(), own_nonce_.end());
   return hello;
 }
@@ -71,10 +71,10 @@ Result<std::vector<uint8_t>> Authenticator::Feed(std::span<const uint8_t> messag
   switch (step_) {
     case Step::AwaitHello:
       if (message.size() != kHelloBytes ||
-          !std::equal(kMagic.begin(), kMagic.end(), message.begin())) {
+          !std::equal(kHelloMagic.begin(), kHelloMagic.end(), message.begin())) {
         return Fail("it does not speak skyray's handshake");
       }
-      std::copy(message.begin() + kMagic.size(), message.end(), peer_nonce_.begin());
+      std::copy(message.begin() + kHelloMagic.size(), message.end(), peer_nonce_.begin());
       step_ = Step::AwaitProof;
       return std::vector<uint8_t>(own_nonce_.begin(), own_nonce_.end());
     case Step::AwaitNonce: {
@@ -105,7 +105,7 @@ Result<std::vector<uint8_t>> Authenticator::Feed(std::span<const uint8_t> messag
 
 Authenticator::Proof Authenticator::ProofOf(Role role) const {
   const bool connector = role_ == Role::Connector;
-  std::vector<uint8_t> text(kMagic.begin(), kMagic.end());
+  std::vector<uint8_t> text(kHelloMagic.begin(), kHelloMagic.end());
   // Of one length, so that no two (role, nonces) read the same.
   const std::string_view name = role == Role::Connector ? "connector" : "acceptor.";
   text.insert(text.end(), name.begin(), name.end());

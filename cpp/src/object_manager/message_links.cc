@@ -6,31 +6,25 @@
 
 #include "common/logging.h"
 #include "ipc/verify.h"
+#include "object_manager/transfer_message.h"
 
 namespace skyray::object_manager {
 namespace {
 
 namespace wire = fb::transfer;
 
-template <class Table>
-flatbuffers::FlatBufferBuilder Finished(flatbuffers::FlatBufferBuilder builder, wire::Body type,
-                                        flatbuffers::Offset<Table> body) {
-  builder.Finish(wire::CreateMessage(builder, type, body.Union()));
-  return builder;
-}
-
 flatbuffers::FlatBufferBuilder CallMessage(uint64_t call_id, std::span<const uint8_t> data) {
   flatbuffers::FlatBufferBuilder builder(data.size() + 256);
   const auto bytes = builder.CreateVector(data.data(), data.size());
   const auto call = wire::CreateCall(builder, call_id, bytes);
-  return Finished(std::move(builder), wire::Body::Call, call);
+  return TransferMessage(std::move(builder), wire::Body::Call, call);
 }
 
 flatbuffers::FlatBufferBuilder ReplyMessage(uint64_t call_id, std::span<const uint8_t> data) {
   flatbuffers::FlatBufferBuilder builder(data.size() + 256);
   const auto bytes = builder.CreateVector(data.data(), data.size());
   const auto reply = wire::CreateCallReply(builder, call_id, bytes);
-  return Finished(std::move(builder), wire::Body::CallReply, reply);
+  return TransferMessage(std::move(builder), wire::Body::CallReply, reply);
 }
 
 }  // namespace
@@ -71,7 +65,7 @@ void MessageLinks::Free(const NodeId& node, std::span<const ObjectId> objects) {
         wire::CreateBytes(builder, builder.CreateVector(id.data(), size_t{ObjectId::kSize})));
   }
   const auto free = wire::CreateFreeObjects(builder, builder.CreateVector(ids));
-  SendTo(node, Finished(std::move(builder), wire::Body::FreeObjects, free));
+  SendTo(node, TransferMessage(std::move(builder), wire::Body::FreeObjects, free));
 }
 
 PeerLink* MessageLinks::LinkTo(const NodeId& node) {

@@ -6,6 +6,7 @@
 
 #include "common/logging.h"
 #include "ipc/verify.h"
+#include "object_manager/transfer_message.h"
 
 namespace skyray::object_manager {
 namespace {
@@ -16,30 +17,23 @@ constexpr uint32_t kAnswerBytesMax = 64 << 10;
 // An object that a process of this node is creating itself is awaited so long.
 constexpr int64_t kLocalSealTimeoutMs = 10000;
 
-template <class Table>
-flatbuffers::FlatBufferBuilder Finished(flatbuffers::FlatBufferBuilder builder, wire::Body type,
-                                        flatbuffers::Offset<Table> body) {
-  builder.Finish(wire::CreateMessage(builder, type, body.Union()));
-  return builder;
-}
-
 flatbuffers::FlatBufferBuilder OpenMessage(TransferId id, const ObjectId& object) {
   flatbuffers::FlatBufferBuilder builder;
   const auto bytes = builder.CreateVector(object.data(), ObjectId::kSize);
   const auto open = wire::CreateOpenObject(builder, id, bytes);
-  return Finished(std::move(builder), wire::Body::OpenObject, open);
+  return TransferMessage(std::move(builder), wire::Body::OpenObject, open);
 }
 
 flatbuffers::FlatBufferBuilder ReadMessage(TransferId id, const ChunkRange& range) {
   flatbuffers::FlatBufferBuilder builder;
   const auto read = wire::CreateReadChunk(builder, id, range.offset, range.bytes);
-  return Finished(std::move(builder), wire::Body::ReadChunk, read);
+  return TransferMessage(std::move(builder), wire::Body::ReadChunk, read);
 }
 
 flatbuffers::FlatBufferBuilder CloseMessage(TransferId id) {
   flatbuffers::FlatBufferBuilder builder;
   const auto close = wire::CreateCloseObject(builder, id);
-  return Finished(std::move(builder), wire::Body::CloseObject, close);
+  return TransferMessage(std::move(builder), wire::Body::CloseObject, close);
 }
 
 }  // namespace

@@ -23,10 +23,6 @@ Status NotHere(const ObjectId& id, const char* what) {
   return Status(ErrorCode::ObjectNotFound, "object " + id.Hex() + " " + what);
 }
 
-Status Protocol(const std::string& what) {
-  return Status(ErrorCode::Disconnected, "the store broke the protocol: " + what);
-}
-
 Status ErrorOf(ErrorCode code, const flatbuffers::String* message) {
   return Status(code, message == nullptr ? "" : message->str());
 }
@@ -93,7 +89,7 @@ Result<MutableObject> Client::TakeCreated(const ObjectId& id, const CreateOption
   if (Status status = TakeSegments(answer); !status.ok()) return status;
   const fb::plasma::Place* place = created.place();
   if (place == nullptr || place->bytes() != options.data_bytes) {
-    return channel_.Break(Protocol("a created object has no place, or another size"));
+    return channel_.Break(ProtocolBroken("a created object has no place, or another size"));
   }
   auto mapping = MappingOf(*place, options.metadata_bytes, /*writable=*/true);
   if (!mapping) return mapping.error();
@@ -196,7 +192,7 @@ Status Client::TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::Get
   const auto* metadata = got.metadata_bytes();
   if (places.size() != missing.size() ||
       (metadata != nullptr && metadata->size() != missing.size())) {
-    return channel_.Break(Protocol("a get was answered in part"));
+    return channel_.Break(ProtocolBroken("a get was answered in part"));
   }
   std::vector<ObjectId> repeated;
   for (flatbuffers::uoffset_t i = 0; i < places.size(); ++i) {
@@ -220,7 +216,8 @@ Status Client::TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::Get
   if (got.losses() == nullptr) return Status();
   for (const fb::plasma::Loss* loss : *got.losses()) {
     if (loss->position() >= missing.size()) continue;
-    if (loss->error() == ErrorCode::Ok) return channel_.Break(Protocol("a loss without an error"));
+    if (loss->error() == ErrorCode::Ok)
+      return channel_.Break(ProtocolBroken("a loss without an error"));
     losses.emplace(missing[loss->position()], ErrorOf(loss->error(), loss->message()));
   }
   return Status();
@@ -272,7 +269,7 @@ Result<std::vector<fb::plasma::ObjectInfo>> Client::List() {
       objects.push_back(*object);
     }
     const uint64_t next = reply->body->next();
-    if (next != 0 && next <= cursor) return channel_.Break(Protocol("a list goes backwards"));
+    if (next != 0 && next <= cursor) return channel_.Break(ProtocolBroken("a list goes backwards"));
     cursor = next;
   } while (cursor != 0);
   return objects;
@@ -321,8 +318,8 @@ Result<Answer<Reply>> Client::Await(uint64_t request_id) {
   if (!reply) return reply.error();
   const Reply* body = reply->message->template body_as<Reply>();
   if (body == nullptr) {
-    return channel_.Break(Protocol(std::string("an answer of another kind: ") +
-                                   fb::plasma::EnumNameBody(reply->message->body_type())));
+    return channel_.Break(ProtocolBroken(std::string("an answer of another kind: ") +
+                                         fb::plasma::EnumNameBody(reply->message->body_type())));
   }
   return Answer<Reply>{body, std::move(*reply)};
 }
@@ -350,12 +347,12 @@ Status Client::TakeSegments(Answer<Reply>& answer) {
   const auto& listed = *answer.body->new_segments();
   std::vector<UniqueFd>& fds = answer.reply.frame.fds;
   if (listed.size() != fds.size()) {
-    return channel_.Break(Protocol("segments without descriptors"));
+    return channel_.Break(ProtocolBroken("segments without descriptors"));
   }
   for (flatbuffers::uoffset_t i = 0; i < listed.size(); ++i) {
     const fb::plasma::NewSegment& segment = *listed.Get(i);
     if (segment.index() >= kMemorySegmentsMax && segment.index() < kFallbackSegmentFirst) {
-      return channel_.Break(Protocol("too many segments"));
+      return channel_.Break(ProtocolBroken("too many segments"));
     }
     SharedSegment& shared = segments_[segment.index()];
     shared = SharedSegment();
@@ -369,16 +366,16 @@ Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& plac
                                                    uint64_t metadata_bytes, bool writable) {
   const auto found = segments_.find(place.segment());
   if (found == segments_.end()) {
-    return channel_.Break(Protocol("an object in a segment that was never sent"));
+    return channel_.Break(ProtocolBroken("an object in a segment that was never sent"));
   }
   std::erase(to_forget_, place.segment());
   SharedSegment& segment = found->second;
   if (place.offset() > segment.bytes || place.bytes() > segment.bytes - place.offset() ||
       metadata_bytes > segment.bytes - place.offset() - place.bytes()) {
-    return channel_.Break(Protocol("an object outside its segment"));
+    return channel_.Break(ProtocolBroken("an object outside its segment"));
   }
   if (place.offset() % kObjectAlignment != 0) {
-    return channel_.Break(Protocol("an object that is not aligned"));
+    return channel_.Break(ProtocolBroken("an object that is not aligned"));
   }
   std::shared_ptr<Mapping>& mapping = writable ? segment.writable : segment.read_only;
   if (mapping == nullptr) {

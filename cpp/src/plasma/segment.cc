@@ -24,11 +24,6 @@ namespace {
 // More than any file system holds; rounding up cannot overflow below.
 constexpr uint64_t kSegmentBytesMax = uint64_t{1} << 60;
 
-// At least one unit: nothing of no size can be mapped.
-uint64_t RoundUp(uint64_t bytes, uint64_t unit) {
-  return std::max(unit, (bytes + unit - 1) / unit * unit);
-}
-
 // A file without a name. Some file systems want it made and unlinked instead.
 Result<UniqueFd> OpenUnnamed(const std::string& directory) {
   UniqueFd file(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600));
@@ -89,7 +84,7 @@ Result<Segment> Finish(Segment segment, uint64_t bytes) {
 // Pages are reserved when they are mapped, which fails if there are too few.
 Result<Segment> FinishHuge(Segment segment, uint64_t page_bytes, uint64_t bytes_wanted,
                            const std::string& place) {
-  const uint64_t bytes = RoundUp(bytes_wanted, page_bytes);
+  const uint64_t bytes = WholePages(bytes_wanted, page_bytes);
   if (ftruncate(segment.fd.get(), static_cast<off_t>(bytes)) != 0) {
     return ErrnoStatus("sizing a store segment of huge pages to " + ByteSize(bytes), errno);
   }
@@ -152,13 +147,17 @@ Result<Segment> CreateInDirectory(const SegmentOptions& options) {
                       options.directory + "), or name no directory");
   }
   if (options.bytes > kSegmentBytesMax) return NoRoom(options.directory, options.bytes, system);
-  const uint64_t bytes = RoundUp(options.bytes, kPageBytes);
+  const uint64_t bytes = WholePages(options.bytes, kPageBytes);
   Status reserved = Reserve(segment.fd.get(), options.directory, bytes, system);
   if (!reserved.ok()) return reserved;
   return Finish(std::move(segment), bytes);
 }
 
 }  // namespace
+
+uint64_t WholePages(uint64_t bytes, uint64_t page_bytes) {
+  return std::max(page_bytes, (bytes + page_bytes - 1) / page_bytes * page_bytes);
+}
 
 Result<std::shared_ptr<Mapping>> Mapping::Map(int fd, uint64_t bytes, bool writable) {
   // Behind the end of what is mapped there is SIGBUS; whose descriptor it is may be wrong.
@@ -206,7 +205,7 @@ Mapping::~Mapping() { munmap(data_, bytes_); }
 Result<Segment> Segment::Create(const SegmentOptions& options) {
   if (!options.directory.empty()) return CreateInDirectory(options);
   if (options.huge_pages) return CreateHugeMemfd(options.bytes);
-  return CreateMemfd(RoundUp(options.bytes, kPageBytes));
+  return CreateMemfd(WholePages(options.bytes, kPageBytes));
 }
 
 Result<Segment> Segment::CreateFallback(const std::string& directory, uint64_t bytes) {

@@ -49,6 +49,9 @@ class Mapping {
   const uint64_t bytes_;
 };
 
+// The bytes of the pages that hold `bytes`: at least one, as nothing of no size can be mapped.
+uint64_t WholePages(uint64_t bytes, uint64_t page_bytes);
+
 struct SegmentOptions {
   uint64_t bytes = 0;       // Rounded up to whole pages.
   std::string directory{};  // Empty: a memfd.

@@ -19,11 +19,11 @@ namespace {
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kInputKeptBytesMax = 1 << 20;
 
-Status Protocol(const std::string& what) {
+}  // namespace
+
+Status ProtocolBroken(const std::string& what) {
   return Status(ErrorCode::Disconnected, "the store broke the protocol: " + what);
 }
-
-}  // namespace
 
 ReplyWaiter::Turn ReplyWaiter::TakeTurn() { return Turn::Read; }
 
@@ -114,15 +114,15 @@ Result<std::optional<StoreChannel::Reply>> StoreChannel::File(ipc::Frame frame, 
   Reply reply;
   reply.frame = std::move(frame);
   reply.message = ipc::Verified<fb::plasma::Message>(reply.frame);
-  if (reply.message == nullptr) return Break(Protocol("a malformed message"));
+  if (reply.message == nullptr) return Break(ProtocolBroken("a malformed message"));
   const uint64_t request_id = reply.message->request_id();
   if (abandoned_.erase(request_id) > 0) {
     abandoned_replies_.push_back(std::move(reply));
     return std::optional<Reply>();
   }
   if (open_.erase(request_id) == 0) {
-    return Break(Protocol(std::string("an answer nobody asked for: ") +
-                          fb::plasma::EnumNameBody(reply.message->body_type())));
+    return Break(ProtocolBroken(std::string("an answer nobody asked for: ") +
+                                fb::plasma::EnumNameBody(reply.message->body_type())));
   }
   if (request_id == wanted) return std::optional<Reply>(std::move(reply));
   filed_.emplace(request_id, std::move(reply));
@@ -142,7 +142,7 @@ Result<std::optional<ipc::Frame>> StoreChannel::NextFrame() {
   if (there < sizeof header) return std::optional<ipc::Frame>();
   std::memcpy(&header, input_.data() + begin_, sizeof header);
   if (header.body_bytes > ipc::kFrameBytesMax || header.fds > ipc::kFrameFdsMax) {
-    return Break(Protocol("an oversized frame"));
+    return Break(ProtocolBroken("an oversized frame"));
   }
   const size_t frame_bytes = sizeof header + size_t{header.body_bytes};
   if (there < frame_bytes) {
@@ -152,8 +152,8 @@ Result<std::optional<ipc::Frame>> StoreChannel::NextFrame() {
   }
   if (input_fds_.size() < header.fds) {
     return Break(
-        Protocol("a frame without its descriptors; has this process run out of them "
-                 "(ulimit -n)?"));
+        ProtocolBroken("a frame without its descriptors; has this process run out of them "
+                       "(ulimit -n)?"));
   }
   ipc::Frame frame;
   frame.kind = header.kind;

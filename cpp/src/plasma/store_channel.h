@@ -42,6 +42,9 @@ class ReplyWaiter {
   virtual void EndTurn();
 };
 
+// What is said of a store that sends what it may not.
+Status ProtocolBroken(const std::string& what);
+
 class StoreChannel {
  public:
   // `waiter` outlives *this; null: the plain one.

@@ -19,10 +19,8 @@ constexpr uint64_t kSegmentBytesMin = 1u << 20;
 constexpr uint64_t kSegmentsMax = 1024;
 constexpr char kOrMemfd[] = "or name no directory: a memfd needs none";
 
-uint64_t RoundUp(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
-
 Status CheckHugePages(uint64_t bytes, uint64_t page_bytes, uint64_t pages_free) {
-  const uint64_t pages = RoundUp(bytes, page_bytes) / page_bytes;
+  const uint64_t pages = WholePages(bytes, page_bytes) / page_bytes;
   if (pages <= pages_free) return Status();
   return Status(ErrorCode::OutOfMemory,
                 ByteSize(bytes) + " need " + std::to_string(pages) + " huge pages of " +
@@ -122,10 +120,10 @@ std::vector<std::string> Warnings(const StoreOptions& options, const SystemFacts
 }
 
 std::vector<SegmentOptions> Segments(const StoreOptions& options, uint64_t page_bytes) {
-  const uint64_t bytes = RoundUp(options.capacity_bytes, page_bytes);
+  const uint64_t bytes = WholePages(options.capacity_bytes, page_bytes);
   const uint64_t each = options.segment_bytes_max == 0
                             ? bytes
-                            : std::min(bytes, RoundUp(options.segment_bytes_max, page_bytes));
+                            : std::min(bytes, WholePages(options.segment_bytes_max, page_bytes));
   std::vector<SegmentOptions> segments;
   for (uint64_t at = 0; at < bytes; at += each) {
     segments.push_back({std::min(each, bytes - at), options.directory, options.huge_pages});

@@ -57,7 +57,8 @@ TEST(UniqueFdTest, ClosesExactlyOnce) {
   UniqueFd second(std::move(first));
   EXPECT_FALSE(first.valid());
   EXPECT_TRUE(IsOpen(number));
-  second = std::move(second);
+  UniqueFd& same = second;
+  second = std::move(same);
   EXPECT_TRUE(IsOpen(number)) << "assigned to itself";
   second = UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
   EXPECT_TRUE(second.valid());

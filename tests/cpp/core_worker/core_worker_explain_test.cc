@@ -31,7 +31,7 @@ class CoreWorkerExplainTest : public CoreWorkerTest {
     options.explain_after_ns = 1;
     options.on_notice = [this](const std::string& text, bool) { said_.set_value(text); };
     options.interrupted = [this] { return interrupted_.load(); };
-    driver = std::move(*CoreWorker::Connect(std::move(options)));
+    driver = *CoreWorker::Connect(std::move(options));
     function = driver->InternFunction(FunctionId::FromRandom(), "f");
     ResourceSet resources;
     resources.Set("CPU", kResourceUnit);

@@ -26,10 +26,11 @@ class CoreWorkerPeersTest : public CoreWorkerTest {
     RunOne(*worker, "alive");
     EXPECT_EQ(Take(result), "alive");
   }
-  static void Define(RawPeer& peer, uint32_t index) {
+  // A method's calls are not handed back when one of them takes long.
+  static void Define(RawPeer& peer, uint32_t index, const char* method = "") {
     peer.Say(fbw::Body::DefineFunction, [&](Builder& builder) {
       const auto id = PutId(builder, FunctionId::FromRandom());
-      return fbw::CreateDefineFunction(builder, index, id).Union();
+      return fbw::CreateDefineFunction(builder, index, id, builder.CreateString(method)).Union();
     });
   }
   static std::string CallFrame(uint64_t sequence, uint32_t function_index) {
@@ -223,7 +224,7 @@ TEST_F(CoreWorkerPeersTest, AReplyLeavesThoughTheIoThreadSleepsAndALongCallFollo
 TEST_F(CoreWorkerPeersTest, AWorkersLastResultsReachACallerThatIsSlowToRead) {
   RawPeer peer = Stranger(*worker);
   peer.SayHello();
-  Define(peer, 0);
+  Define(peer, 0, "f");
   constexpr uint64_t kCalls = 500;
   const std::string text(4000, 'x');  // More in sum than sockets take.
   for (uint64_t i = 0; i < kCalls; ++i) peer.Send(CallFrame(i, 0));
@@ -241,7 +242,7 @@ TEST_F(CoreWorkerPeersTest, AWorkersLastResultsReachACallerThatIsSlowToRead) {
 TEST_F(CoreWorkerPeersTest, ACallerThatHangsUpKeepsNoWorkerFromLeaving) {
   auto peer = std::make_unique<RawPeer>(Stranger(*worker));
   peer->SayHello();
-  Define(*peer, 0);
+  Define(*peer, 0, "f");
   for (uint64_t i = 0; i < 500; ++i) peer->Send(CallFrame(i, 0));
   for (int i = 0; i < 500; ++i) {
     Call call = Next(*worker);

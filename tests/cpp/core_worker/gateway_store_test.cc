@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/sizes.h"
 #include "plasma/store_fixture.h"
 
 namespace skyray::core_worker {
@@ -15,8 +16,6 @@ namespace {
 using plasma::Client;
 using plasma::RunningStore;
 using plasma::StoreStats;
-
-constexpr uint64_t kMiB = 1 << 20;
 
 class StoreConnectionTest : public ::testing::Test {
  protected:

@@ -235,8 +235,8 @@ TEST_F(ConnectionTest, DescriptorsThatAreNotTakenAreBoundedToo) {
   EXPECT_LT(handled, asked);
   const size_t before = handled;
   size_t answered = 0;
-  ASSERT_TRUE(RunUntil(loop, [&] {
-    while (auto frame = ReceiveFrame(theirs.get(), 0)) {
+  ASSERT_TRUE(RunUntil(loop, [&, peer = theirs.get()] {
+    while (auto frame = ReceiveFrame(peer, 0)) {
       EXPECT_EQ(frame->fds.size(), 1u);
       ++answered;
     }

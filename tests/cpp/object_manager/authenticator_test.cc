@@ -6,17 +6,12 @@
 #include <unistd.h>
 
 #include "plasma/store_fixture.h"
+#include "token.h"
 
 namespace skyray::object_manager {
 namespace {
 
 using Role = Authenticator::Role;
-
-ClusterToken TokenOf(uint8_t byte) {
-  ClusterToken token;
-  token.fill(byte);
-  return token;
-}
 
 class AuthenticatorTest : public ::testing::Test {
  protected:

@@ -7,24 +7,18 @@
 
 #include <random>
 
+#include "common/sizes.h"
 #include "ipc/socket.h"
 #include "ipc/verify.h"
 #include "object_manager/frame_stream.h"
 #include "object_manager/peer_handshake.h"
 #include "plasma/store_fixture.h"
+#include "token.h"
 
 namespace skyray::object_manager {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr uint64_t kMiB = 1 << 20;
-
-ClusterToken TokenOf(uint8_t byte) {
-  ClusterToken token;
-  token.fill(byte);
-  return token;
-}
 
 std::vector<uint8_t> BytesOf(std::string_view text) { return {text.begin(), text.end()}; }
 std::string TextOf(std::span<const uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }

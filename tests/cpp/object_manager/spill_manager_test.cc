@@ -8,6 +8,8 @@
 #include <random>
 #include <set>
 
+#include "common/sizes.h"
+
 namespace skyray::object_manager {
 namespace {
 
@@ -15,8 +17,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-constexpr uint64_t kMiB = 1 << 20;
 
 SpillPiece PieceOf(const ObjectId& object, uint64_t bytes) {
   return {{object, WorkerId::FromRandom(), bytes, 0}, {}, {}};

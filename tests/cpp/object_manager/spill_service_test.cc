@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <random>
 
+#include "common/sizes.h"
 #include "object_manager/failing_calls.h"
 #include "object_manager/spill_local.h"
 
@@ -19,7 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::IsEmpty;
 
-constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kObjectBytes = 300'000;
 // In all some two and a half times what the store holds.
 constexpr int kObjects = 40;

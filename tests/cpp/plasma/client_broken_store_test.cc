@@ -35,13 +35,13 @@ class BrokenStore : public ReplyWaiter {
   BrokenStore() {
     char name[] = "/tmp/broken-store-test-XXXXXX";
     folder = mkdtemp(name);
-    listener = std::move(*ipc::ListenUnix(folder + "/socket", 1));
+    listener = *ipc::ListenUnix(folder + "/socket", 1);
     answer = [](Builder& builder) {
       const auto body =
           fb::plasma::CreateConnectReply(builder, ErrorCode::Ok, 0, kProtocolVersion, 1 << 20);
       return Answer{Body::ConnectReply, body.Union(), {}};
     };
-    client = std::move(*Client::Connect(folder + "/socket", this));
+    client = *Client::Connect(folder + "/socket", this);
   }
   ~BrokenStore() override {
     unlink((folder + "/socket").c_str());

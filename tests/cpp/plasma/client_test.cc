@@ -10,14 +10,13 @@
 
 #include <thread>
 
+#include "common/sizes.h"
 #include "ipc/socket.h"
 #include "plasma/store_fixture.h"
 #include "plasma/wire.h"
 
 namespace skyray::plasma {
 namespace {
-
-constexpr uint64_t kMiB = 1 << 20;
 
 class ClientTest : public ::testing::Test {
  protected:

@@ -8,16 +8,15 @@
 #include <filesystem>
 #include <string>
 
+#include "common/sizes.h"
 #include "plasma/object_store.h"
 #include "plasma/store_fixture.h"
 
 namespace skyray::plasma {
 namespace {
 
-constexpr uint64_t kMiB = 1 << 20;
-
 // The memory of all stores in this process.
-uint64_t ResidentBytes() {
+uint64_t StoresResidentBytes() {
   uint64_t bytes = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
     std::error_code gone;
@@ -41,12 +40,12 @@ TEST(GiveBackTest, AnIdleStoreKeepsOnlyWhatIsUsed) {
   const ObjectId first = put(40 * kMiB);
   const ObjectId kept = put(kMiB);
   const ObjectId last = put(80 * kMiB);
-  EXPECT_GE(ResidentBytes(), 121 * kMiB);
+  EXPECT_GE(StoresResidentBytes(), 121 * kMiB);
   ASSERT_TRUE(client->Delete(std::array{first, last}).ok());
   EXPECT_TRUE(store.StatsBecome([](const StoreStats& stats) {
     return stats.touched_bytes == stats.allocated_bytes && stats.allocated_bytes == kMiB;
   }));
-  EXPECT_LE(ResidentBytes(), 2 * kMiB);
+  EXPECT_LE(StoresResidentBytes(), 2 * kMiB);
   EXPECT_EQ(GetText(*client, kept), std::string(kMiB, 'x'));
   const ObjectId again = put(200 * kMiB);
   EXPECT_EQ(GetText(*client, again).size(), 200 * kMiB);

@@ -3,7 +3,7 @@
 // mounted, which only that child sees and which goes with it.
 //
 // Threading:  the calling test's thread; call it before any other is started.
-// Ownership:  the child is waited for. Errors: told as Outcome.
+// Ownership:  the child is waited for. Errors: told as MountOutcome.
 #pragma once
 
 #include <errno.h>
@@ -20,12 +20,12 @@
 
 namespace skyray::plasma {
 
-enum class Outcome { Held, Broken, NotPermitted };
+enum class MountOutcome { Held, Broken, NotPermitted };
 
 // Mounts `type` with `options` on `directory`, and tells whether `check` held
 // there. What the child has to say comes on its stderr.
-inline Outcome WithMount(const char* type, const std::string& options, const std::string& directory,
-                         const std::function<bool()>& check) {
+inline MountOutcome WithMount(const char* type, const std::string& options,
+                              const std::string& directory, const std::function<bool()>& check) {
   const pid_t child = fork();
   if (child == 0) {
     const bool mounted =
@@ -40,10 +40,10 @@ inline Outcome WithMount(const char* type, const std::string& options, const std
   }
   int status = 0;
   if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
-    return Outcome::Broken;
+    return MountOutcome::Broken;
   }
-  if (WEXITSTATUS(status) == 2) return Outcome::NotPermitted;
-  return WEXITSTATUS(status) == 0 ? Outcome::Held : Outcome::Broken;
+  if (WEXITSTATUS(status) == 2) return MountOutcome::NotPermitted;
+  return WEXITSTATUS(status) == 0 ? MountOutcome::Held : MountOutcome::Broken;
 }
 
 }  // namespace skyray::plasma
@@ -52,8 +52,8 @@ inline Outcome WithMount(const char* type, const std::string& options, const std
 #define EXPECT_HOLDS_WITH_MOUNT(type, options, directory, check)                                   \
   do {                                                                                             \
     const auto outcome_ = ::skyray::plasma::WithMount(type, options, directory, check);            \
-    if (outcome_ == ::skyray::plasma::Outcome::NotPermitted) {                                     \
+    if (outcome_ == ::skyray::plasma::MountOutcome::NotPermitted) {                                \
       GTEST_SKIP() << "mounting " << (type) << " in a namespace of its own is not permitted here"; \
     }                                                                                              \
-    EXPECT_EQ(outcome_, ::skyray::plasma::Outcome::Held);                                          \
+    EXPECT_EQ(outcome_, ::skyray::plasma::MountOutcome::Held);                                     \
   } while (false)

@@ -7,10 +7,12 @@
 
 #include <memory>
 
+#include "common/sanitizers.h"
+#include "common/sizes.h"
+
 namespace skyray::plasma {
 namespace {
 
-constexpr uint64_t kMiB = 1 << 20;
 // For each MiB, of the 256 that it would be; a sanitizer's shadow takes 32.
 constexpr uint64_t kFewFaults = 40;
 using Access = Prefault::Access;
@@ -54,9 +56,7 @@ class PrefaultTest : public ::testing::Test {
     possible_ = madvise(segment_.mapping->data(), kMiB, 23) == 0;
   }
   void SetUp() override {
-#ifdef __SANITIZE_THREAD__
-    GTEST_SKIP() << "TSan's own memory is faulted in too";
-#endif
+    if (SKYRAY_TSAN) GTEST_SKIP() << "TSan's own memory is faulted in too";
     if (!possible_) GTEST_SKIP() << "this kernel has no MADV_POPULATE_WRITE";
   }
   std::shared_ptr<Mapping> Map(Access access) {
@@ -80,9 +80,9 @@ TEST_F(PrefaultTest, WhatIsCoveredIsWrittenWithoutFaults) {
 }
 
 TEST_F(PrefaultTest, WhatWasWrittenElsewhereIsReadWithoutFaults) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "ASan's own memory is faulted in too, more of it than is measured";
-#endif
+  if (SKYRAY_ASAN) {
+    GTEST_SKIP() << "ASan's own memory is faulted in too, more of it than is measured";
+  }
   FaultsToWrite(segment_.mapping->data(), 8 * kMiB);
   const auto mapping = Map(Access::Read);
   Prefault prefault(mapping, Access::Read);

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "plasma/clients.h"
 #include "plasma/create_queue.h"
 #include "plasma/get_queue.h"
 
@@ -10,9 +11,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-constexpr ClientId kAnn = 1;
-constexpr ClientId kBob = 2;
 
 class GetQueueTest : public ::testing::Test {
  protected:

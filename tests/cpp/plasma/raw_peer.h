@@ -20,7 +20,7 @@ namespace skyray::plasma {
 
 class RawPeer {
  public:
-  explicit RawPeer(const std::string& path) : socket(std::move(*ipc::ConnectUnix(path))) {}
+  explicit RawPeer(const std::string& path) : socket(*ipc::ConnectUnix(path)) {}
 
   template <class Table>
   void Say(flatbuffers::FlatBufferBuilder& builder, fb::plasma::Body type,

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <string>
 
+#include "common/sizes.h"
 #include "ipc/fixture.h"
 #include "plasma/mount_namespace.h"
 
@@ -20,8 +21,6 @@ namespace {
 using ipc::TemporaryDirectory;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-constexpr uint64_t kMiB = 1 << 20;
 
 uint64_t ResidentBytes(const Segment& segment) {
   struct stat status = {};

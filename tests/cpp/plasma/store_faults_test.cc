@@ -9,6 +9,7 @@
 #include <future>
 #include <random>
 
+#include "common/sizes.h"
 #include "plasma/raw_peer.h"
 #include "plasma/store_fixture.h"
 
@@ -17,9 +18,7 @@ namespace {
 
 using fb::plasma::Body;
 
-constexpr uint64_t kMegabyte = 1 << 20;
-
-uint64_t ResidentBytes() {
+uint64_t ProcessResidentBytes() {
   uint64_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages >> pages;
   return pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -83,7 +82,7 @@ class StoreFaultsTest : public ::testing::Test {
   }
 
   // A create waits for an hour: nothing here is served because time went by.
-  RunningStore store{8 * kMegabyte, /*create_grace_ms=*/3600 * 1000};
+  RunningStore store{8 * kMiB, /*create_grace_ms=*/3600 * 1000};
   const WorkerId owner = WorkerId::FromRandom();
   const ObjectId id = ObjectId::FromRandom();
   std::unique_ptr<Client> bystander;
@@ -93,10 +92,10 @@ class StoreFaultsTest : public ::testing::Test {
 
 TEST_F(StoreFaultsTest, AClientThatEndsBetweenCreateAndSeal) {
   FaultyPeer peer(store.socket_path);
-  peer.Create(id, 6 * kMegabyte);
+  peer.Create(id, 6 * kMiB);
   ASSERT_NE(peer.Expect<fb::plasma::CreateReply>(), nullptr);
   // Another's create waits for the room.
-  auto waits = CreateElsewhere(6 * kMegabyte);
+  auto waits = CreateElsewhere(6 * kMiB);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 1; }));
   peer.Leave();
   EXPECT_TRUE(waits.get());
@@ -104,23 +103,23 @@ TEST_F(StoreFaultsTest, AClientThatEndsBetweenCreateAndSeal) {
 
 TEST_F(StoreFaultsTest, AClientThatEndsBeforeItHearsOfItsCreate) {
   FaultyPeer peer(store.socket_path);
-  peer.Create(id, 6 * kMegabyte);
+  peer.Create(id, 6 * kMiB);
   ASSERT_TRUE(
       store.StatsBecome([](const StoreStats& now) { return now.objects.unsealed.objects == 1; }));
   peer.Leave();
   ASSERT_TRUE(StoreIsAsBefore());
-  EXPECT_TRUE(bystander->Create(id, Room(6 * kMegabyte, owner)).has_value());
+  EXPECT_TRUE(bystander->Create(id, Room(6 * kMiB, owner)).has_value());
   EXPECT_TRUE(bystander->Abort(id).ok());
 }
 
 TEST_F(StoreFaultsTest, AClientThatEndsWhileItHoldsAnObject) {
   const auto maker = store.Connect();
-  const ObjectId object = PutText(*maker, owner, std::string(6 * kMegabyte, 'x'));
+  const ObjectId object = PutText(*maker, owner, std::string(6 * kMiB, 'x'));
   FaultyPeer peer(store.socket_path);
   peer.Get(object, 0);
   ASSERT_NE(peer.Expect<fb::plasma::GetReply>(), nullptr);
   ASSERT_TRUE(maker->Delete(std::vector<ObjectId>{object}).ok());
-  auto waits = CreateElsewhere(6 * kMegabyte);
+  auto waits = CreateElsewhere(6 * kMiB);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 1; }));
   peer.Leave();
   EXPECT_TRUE(waits.get());
@@ -131,12 +130,12 @@ TEST_F(StoreFaultsTest, AClientThatEndsWhileItWaitsInAQueue) {
   getter.Get(id, -1);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_gets == 1; }));
   FaultyPeer holder(store.socket_path);
-  holder.Create(id, 6 * kMegabyte);
+  holder.Create(id, 6 * kMiB);
   FaultyPeer creator(store.socket_path);
-  creator.Create(ObjectId::FromRandom(), 7 * kMegabyte);
+  creator.Create(ObjectId::FromRandom(), 7 * kMiB);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 1; }));
   // Behind the one that waits for more than there is room for.
-  auto waits = CreateElsewhere(kMegabyte);
+  auto waits = CreateElsewhere(kMiB);
   ASSERT_TRUE(store.StatsBecome([](const StoreStats& now) { return now.waiting_creates == 2; }));
   getter.Leave();
   creator.Leave();
@@ -205,7 +204,7 @@ TEST_F(StoreFaultsTest, AClientThatAsksAndNeverReads) {
                peer.builder.GetSize());
   peer.builder.Clear();
   ASSERT_TRUE(ipc::SetNonBlocking(peer.socket.get(), true).ok());
-  const uint64_t resident = ResidentBytes();
+  const uint64_t resident = ProcessResidentBytes();
   // Until the store takes no more, also when it has had time for others.
   constexpr size_t kAskedMax = 1000000;
   size_t asked = 0;
@@ -225,7 +224,7 @@ TEST_F(StoreFaultsTest, AClientThatAsksAndNeverReads) {
     EXPECT_TRUE(*bystander->Contains(kept)) << "others go on";
   }
   EXPECT_LT(asked, kAskedMax) << "it is read from without end";
-  EXPECT_LT(ResidentBytes(), resident + 8 * ipc::kSendQueueBytesMax);
+  EXPECT_LT(ProcessResidentBytes(), resident + 8 * ipc::kSendQueueBytesMax);
   // When it reads at last it gets every answer.
   for (size_t i = 0; i < asked; ++i) ASSERT_NE(peer.Expect<fb::plasma::DebugStateReply>(), nullptr);
 }
@@ -279,7 +278,7 @@ TEST_F(StoreFaultsTest, ManyClientsThatEndAnywhere) {
     const ObjectId& object = ids[random() % ids.size()];
     switch (random() % 6) {
       case 0:
-        peer.Create(object, random() % (3 * kMegabyte));
+        peer.Create(object, random() % (3 * kMiB));
         break;
       case 1:
         peer.Get(object, random() % 2 == 0 ? -1 : 0);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/sizes.h"
 #include "plasma/raw_peer.h"
 #include "plasma/store_fixture.h"
 
@@ -13,8 +14,6 @@ using fb::plasma::Body;
 using fb::plasma::ContainsReply;
 using fb::plasma::CreateReply;
 using fb::plasma::GetReply;
-
-constexpr uint64_t kMegabyte = 1 << 20;
 
 class StoreProtocolTest : public ::testing::Test {
  protected:
@@ -45,7 +44,7 @@ class StoreProtocolTest : public ::testing::Test {
     return peer.Expect<fb::plasma::StatsReply>();
   }
 
-  RunningStore store{8 * kMegabyte, /*create_grace_ms=*/3600 * 1000};
+  RunningStore store{8 * kMiB, /*create_grace_ms=*/3600 * 1000};
   flatbuffers::FlatBufferBuilder builder;
   const WorkerId owner = WorkerId::FromRandom();
   const ObjectId a = ObjectId::FromRandom();
@@ -62,7 +61,7 @@ TEST_F(StoreProtocolTest, TheHighestVersionThatBothSpeakIsPicked) {
       EXPECT_TRUE(peer.IsHungUp());
       return 0u;
     }
-    EXPECT_EQ(reply->capacity_bytes(), 8 * kMegabyte);
+    EXPECT_EQ(reply->capacity_bytes(), 8 * kMiB);
     return reply->protocol_version();
   };
   EXPECT_EQ(answer(2, 0), 2u);
@@ -77,11 +76,11 @@ TEST_F(StoreProtocolTest, TheHighestVersionThatBothSpeakIsPicked) {
 TEST_F(StoreProtocolTest, AnUnfinishedCreateIsAskedForAndGivenOnce) {
   RawPeer holder(store.socket_path);
   holder.Connect();
-  Create(holder, a, 6 * kMegabyte);
+  Create(holder, a, 6 * kMiB);
   EXPECT_FALSE(holder.Expect<CreateReply>()->unfinished());
   RawPeer peer(store.socket_path);
   peer.Connect();
-  Create(peer, b, 6 * kMegabyte, 5);
+  Create(peer, b, 6 * kMiB, 5);
   EXPECT_TRUE(peer.Expect<CreateReply>(5)->unfinished());
   Retry(peer, 5, 0, 6);
   EXPECT_TRUE(peer.Expect<CreateReply>(6)->unfinished());
@@ -91,7 +90,7 @@ TEST_F(StoreProtocolTest, AnUnfinishedCreateIsAskedForAndGivenOnce) {
   Abort(holder, a);
   const auto* reply = peer.Expect<CreateReply>(8);
   EXPECT_EQ(reply->error(), ErrorCode::Ok);
-  EXPECT_EQ(reply->place()->bytes(), 6 * kMegabyte);
+  EXPECT_EQ(reply->place()->bytes(), 6 * kMiB);
   ASSERT_EQ(reply->new_segments()->size(), 1u);
   EXPECT_EQ(peer.heard.fds.size(), 1u);
   Retry(peer, 5, 3600 * 1000, 9);
@@ -101,25 +100,25 @@ TEST_F(StoreProtocolTest, AnUnfinishedCreateIsAskedForAndGivenOnce) {
 TEST_F(StoreProtocolTest, AClientOfVersionOneHearsWhenItHasEnded) {
   RawPeer holder(store.socket_path);
   holder.Connect();
-  Create(holder, a, 6 * kMegabyte);
+  Create(holder, a, 6 * kMiB);
   holder.Expect<CreateReply>();
   RawPeer peer(store.socket_path);
   peer.Connect(1);
-  Create(peer, b, 6 * kMegabyte, 5);
+  Create(peer, b, 6 * kMiB, 5);
   ASSERT_TRUE(
       store.StatsBecome([](const StoreStats& stats) { return stats.waiting_creates == 1; }));
   Abort(holder, a);
   const auto* reply = peer.Expect<CreateReply>(5);
   EXPECT_FALSE(reply->unfinished());
-  EXPECT_EQ(reply->place()->bytes(), 6 * kMegabyte);
+  EXPECT_EQ(reply->place()->bytes(), 6 * kMiB);
 }
 
 TEST_F(StoreProtocolTest, TryImmediatelyDoesNotWait) {
   RawPeer peer(store.socket_path);
   peer.Connect();
-  Create(peer, a, 6 * kMegabyte, 1, 0, true);
+  Create(peer, a, 6 * kMiB, 1, 0, true);
   EXPECT_EQ(peer.Expect<CreateReply>()->error(), ErrorCode::Ok);
-  Create(peer, b, 6 * kMegabyte, 2, 0, true);
+  Create(peer, b, 6 * kMiB, 2, 0, true);
   EXPECT_EQ(peer.Expect<CreateReply>(2)->error(), ErrorCode::OutOfMemory);
 }
 
@@ -158,17 +157,17 @@ TEST_F(StoreProtocolTest, EvictFreesWhatNobodyNeeds) {
   RawPeer peer(store.socket_path);
   peer.Connect();
   for (const ObjectId& id : {a, b}) {
-    Create(peer, id, kMegabyte, 1, 0, false, /*primary=*/id == b);
+    Create(peer, id, kMiB, 1, 0, false, /*primary=*/id == b);
     peer.Expect<CreateReply>();
     Seal(peer, id);
   }
-  peer.Say(builder, Body::Evict, fb::plasma::CreateEvict(builder, 5 * kMegabyte));
-  EXPECT_EQ(peer.Expect<fb::plasma::EvictReply>()->bytes(), kMegabyte);
+  peer.Say(builder, Body::Evict, fb::plasma::CreateEvict(builder, 5 * kMiB));
+  EXPECT_EQ(peer.Expect<fb::plasma::EvictReply>()->bytes(), kMiB);
   peer.Say(builder, Body::Contains, fb::plasma::CreateContains(builder, ToWire(a)));
   EXPECT_FALSE(peer.Expect<ContainsReply>()->found());
   peer.Say(builder, Body::Contains, fb::plasma::CreateContains(builder, ToWire(b)));
   EXPECT_TRUE(peer.Expect<ContainsReply>()->found());
-  EXPECT_EQ(Stats(peer)->evicted_bytes_total(), kMegabyte);
+  EXPECT_EQ(Stats(peer)->evicted_bytes_total(), kMiB);
 }
 
 TEST_F(StoreProtocolTest, AListIsReadPageByPage) {

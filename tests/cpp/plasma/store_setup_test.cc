@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "common/sizes.h"
 #include "plasma/allocator.h"
 
 namespace skyray::plasma {
@@ -15,10 +16,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using Kind = DirectoryFacts::Kind;
-
-constexpr uint64_t kMiB = 1 << 20;
-constexpr uint64_t kGiB = 1 << 30;
+using DirectoryKind = DirectoryFacts::Kind;
 
 class StoreSetupTest : public ::testing::Test {
  protected:
@@ -30,8 +28,8 @@ class StoreSetupTest : public ::testing::Test {
     facts.dev_shm_bytes = 8 * kGiB;
     facts.huge_page_bytes = 2 * kMiB;
   }
-  DirectoryFacts Directory(Kind kind, uint64_t free_bytes) {
-    return {Status(), kind, free_bytes, kind == Kind::HugePages ? 2 * kMiB : 4096};
+  DirectoryFacts Directory(DirectoryKind kind, uint64_t free_bytes) {
+    return {Status(), kind, free_bytes, kind == DirectoryKind::HugePages ? 2 * kMiB : 4096};
   }
   StorePlan Plan() {
     auto plan = PlanStore(options, facts);
@@ -59,7 +57,7 @@ TEST_F(StoreSetupTest, AMemfdIsTheDefault) {
 TEST_F(StoreSetupTest, ASmallDevShmIsNoHindrance) {
   facts.dev_shm_bytes = 64 * kMiB;
   options.fallback_directory = "/spare";
-  facts.fallback_directory = Directory(Kind::Disk, 70 * kGiB);
+  facts.fallback_directory = Directory(DirectoryKind::Disk, 70 * kGiB);
   EXPECT_EQ(Plan().sentence,
             "4 GiB in a memfd (not bound by /dev/shm, which has 64 MiB); fallback in /spare, "
             "70 GiB free");
@@ -93,7 +91,7 @@ TEST_F(StoreSetupTest, MemoryThatIsNotThereIsRefused) {
   facts.limited_by_cgroup = true;
   EXPECT_THAT(Refused().message(), HasSubstr("the limit of this control group, 16 GiB"));
   options.directory = "/disk";
-  facts.directory = Directory(Kind::Disk, 100 * kGiB);
+  facts.directory = Directory(DirectoryKind::Disk, 100 * kGiB);
   EXPECT_THAT(Plan().sentence,
               HasSubstr("17 GiB reserved in /disk (on disk, 100 GiB free before)"));
 }
@@ -109,13 +107,13 @@ TEST_F(StoreSetupTest, MuchOfTheMemoryIsAWarning) {
 
 TEST_F(StoreSetupTest, ADirectoryNeedsTheRoom) {
   options.directory = "/dev/shm";
-  facts.directory = Directory(Kind::Memory, 64 * kMiB);
+  facts.directory = Directory(DirectoryKind::Memory, 64 * kMiB);
   EXPECT_EQ(Refused().code(), ErrorCode::OutOfDisk);
   EXPECT_THAT(
       Refused().message(),
       AllOf(HasSubstr("the store needs 4 GiB, and the directory /dev/shm has 64 MiB free"),
             HasSubstr("docker run --shm-size=4294967296"), HasSubstr("a memfd needs none")));
-  facts.directory = Directory(Kind::Memory, 8 * kGiB);
+  facts.directory = Directory(DirectoryKind::Memory, 8 * kGiB);
   EXPECT_EQ(Plan().sentence,
             "4 GiB reserved in /dev/shm (memory, 8 GiB free before); no fallback directory");
   EXPECT_EQ(Plan().segments[0].directory, "/dev/shm");
@@ -150,9 +148,9 @@ TEST_F(StoreSetupTest, HugePagesMustBeThere) {
 TEST_F(StoreSetupTest, HugePagesInADirectoryNeedHugetlbfs) {
   options.huge_pages = true;
   options.directory = "/plain";
-  facts.directory = Directory(Kind::Disk, 100 * kGiB);
+  facts.directory = Directory(DirectoryKind::Disk, 100 * kGiB);
   EXPECT_THAT(Refused().message(), HasSubstr("mount -t hugetlbfs none /plain"));
-  facts.directory = Directory(Kind::HugePages, 0);
+  facts.directory = Directory(DirectoryKind::HugePages, 0);
   EXPECT_THAT(Refused().message(), HasSubstr("vm.nr_hugepages=2048"));
   facts.huge_pages_free = 4096;
   EXPECT_EQ(Plan().sentence,
@@ -161,9 +159,9 @@ TEST_F(StoreSetupTest, HugePagesInADirectoryNeedHugetlbfs) {
 
 TEST_F(StoreSetupTest, AFallbackThatIsNoDiskIsAWarning) {
   options.fallback_directory = "/dev/shm";
-  facts.fallback_directory = Directory(Kind::Memory, 8 * kGiB);
+  facts.fallback_directory = Directory(DirectoryKind::Memory, 8 * kGiB);
   EXPECT_THAT(Plan().warnings, ElementsAre(HasSubstr("is in memory, not on disk")));
-  facts.fallback_directory = Directory(Kind::Disk, 100);
+  facts.fallback_directory = Directory(DirectoryKind::Disk, 100);
   EXPECT_THAT(Plan().warnings, ElementsAre(HasSubstr("/dev/shm is full")));
 }
 

@@ -7,14 +7,12 @@
 #include <fstream>
 #include <string>
 
+#include "common/sizes.h"
 #include "ipc/fixture.h"
 #include "plasma/mount_namespace.h"
 
 namespace skyray::plasma {
 namespace {
-
-constexpr uint64_t kMiB = 1 << 20;
-constexpr uint64_t kGiB = 1 << 30;
 
 // A machine told in files: what stands in them, under a root of their own.
 class SystemFactsTest : public ::testing::Test {

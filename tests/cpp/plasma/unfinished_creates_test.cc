@@ -4,13 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "plasma/clients.h"
+
 namespace skyray::plasma {
 namespace {
 
 using ::testing::IsEmpty;
-
-constexpr ClientId kAnn = 1;
-constexpr ClientId kBob = 2;
 
 class UnfinishedCreatesTest : public ::testing::Test {
  protected:

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "resources.h"
+
 namespace skyray::raylet {
 namespace {
 
@@ -13,12 +15,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-ResourceSet Resources(std::initializer_list<std::pair<const char*, double>> amounts) {
-  ResourceSet set;
-  for (const auto& [name, value] : amounts) set.Set(name, *ResourceAmountFromDouble(value));
-  return set;
-}
 
 class LeaseQueueTest : public ::testing::Test {
  protected:

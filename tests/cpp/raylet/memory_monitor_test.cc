@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "common/sizes.h"
+
 namespace skyray::raylet {
 namespace {
 
@@ -15,8 +17,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-constexpr uint64_t kGiB = 1ull << 30;
 
 constexpr char kMeminfo[] =
     "MemTotal:       8388608 kB\n"

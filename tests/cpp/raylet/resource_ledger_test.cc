@@ -6,17 +6,13 @@
 
 #include <random>
 
+#include "resources.h"
+
 namespace skyray::raylet {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-ResourceSet Resources(std::initializer_list<std::pair<const char*, double>> amounts) {
-  ResourceSet set;
-  for (const auto& [name, value] : amounts) set.Set(name, *ResourceAmountFromDouble(value));
-  return set;
-}
 
 class ResourceLedgerTest : public ::testing::Test {
  protected:

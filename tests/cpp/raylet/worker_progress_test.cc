@@ -6,7 +6,7 @@
 namespace skyray::raylet {
 namespace {
 
-WorkerProgress OnABoard() { return WorkerProgress(std::move(*ProgressBoard::Create())); }
+WorkerProgress OnABoard() { return WorkerProgress(*ProgressBoard::Create()); }
 
 TEST(WorkerProgressTest, APlaceIsAWorkersUntilItsEnd) {
   WorkerProgress progress = OnABoard();
