@@ -29,6 +29,7 @@ THREADS = (
     "core_worker/payload.h",
     "core_worker/pooled",
     "object_manager/spill_reader",
+    "plasma/copy.cc",
     "bindings/",
 )
 
