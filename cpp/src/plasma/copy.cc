@@ -13,14 +13,17 @@
 namespace skyray::plasma {
 namespace {
 
-// 50 to 200 µs: long beside the clock, short beside what else the machine does.
-constexpr size_t kTrialBytes = 1 << 20;
+// 25 to 100 µs: long beside the clock, short beside what else the machine does.
+constexpr size_t kTrialBytes = kStreamingBytesMin / 2;
+// From here on a copy does not fit in a cache, whoever has used the memory before. Below, it
+// depends on that, too: a program that puts and drops one array gets the same memory again.
+constexpr size_t kHugeBytesMin = 8 << 20;
 
 int64_t NowNs() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// One for the process. One thread at a time tries; the others go the first way meanwhile.
+// For copies of about a size. One thread at a time tries; the others go the first way meanwhile.
 class Copier {
  public:
   // REQUIRES: as a kernel's.
@@ -62,7 +65,8 @@ class Copier {
 }  // namespace
 
 void CopyToShared(void* destination, const void* source, size_t bytes) {
-  static Copier copier;
+  static Copier large;
+  static Copier huge;
   auto* to = static_cast<uint8_t*>(destination);
   const auto* from = static_cast<const uint8_t*>(source);
   if (bytes < kStreamingBytesMin) {
@@ -73,7 +77,7 @@ void CopyToShared(void* destination, const void* source, size_t bytes) {
   const size_t head = (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64;
   const size_t body = (bytes - head) / kCopyBlockBytes * kCopyBlockBytes;
   std::memcpy(to, from, head);
-  copier.Copy(to + head, from + head, body);
+  (bytes < kHugeBytesMin ? large : huge).Copy(to + head, from + head, body);
   std::memcpy(to + head + body, from + head + body, bytes - head - body);
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies into shared memory. From kStreamingBytesMin on, stores go past the
+// Copies into shared memory. From kStreamingBytesMin on stores may go past the
 // cache, since a reader in another process comes later. Below, memcpy is faster.
 //
-// Which way past the cache is the fastest depends on the CPU (copy_kernels.h): the
-// process's first large copies try them in turn, in pieces, and time them.
+// Whether they do, and how, is what a process's first copies of about that size found the
+// fastest: they try the ways (copy_kernels.h) in turn, in pieces, and time them. It depends
+// on the CPU, and on whether the program uses the same memory again.
 //
 // Threading: any; completed stores are ordered before what follows the call.
 // Ownership: the caller's. Errors: none. REQUIRES: the ranges do not overlap.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses the fastest of several ways to do the same by trying each a few times in turn.
 //
-// A pure core: the clock is the caller's. The least of a candidate's times is what it is worth,
-// as whatever else the machine does only adds to a time.
+// A pure core: the clock is the caller's. The median of a candidate's times is what it is worth:
+// neither what else the machine did once nor what happened to be cached once decides.
 //
 // Threading: one thread at a time. Ownership: values. Errors: none.
 #pragma once
@@ -22,7 +22,7 @@ class CopyChoice {
   explicit CopyChoice(size_t candidates);
 
   // Whose turn it is, until there is a choice.
-  size_t next() const { return trials_ % best_ns_.size(); }
+  size_t next() const { return trials_ % times_ns_.size(); }
   // That trial took so long; all are of the same work.
   void Took(int64_t nanoseconds);
   // The first candidate, unless another is clearly faster.
@@ -30,7 +30,7 @@ class CopyChoice {
 
  private:
   size_t trials_ = 0;
-  std::vector<int64_t> best_ns_;
+  std::vector<std::vector<int64_t>> times_ns_;  // Of each candidate.
 };
 
 }  // namespace skyray::plasma

@@ -29,11 +29,12 @@ TEST(CopyChoiceTest, TheFastestIsChosen) {
   EXPECT_EQ(ChosenOf({80'000, 90'000, 100'000}), 0u);
 }
 
-TEST(CopyChoiceTest, WhatElseTheMachineDoesOnlyAddsToATime) {
+TEST(CopyChoiceTest, WhatHappenedOnceDoesNotDecide) {
   CopyChoice choice(2);
   for (int trial = 0; trial < 16; ++trial) {
-    const bool quiet = trial / 2 == 3;  // One good moment is enough.
-    choice.Took((trial % 2 == 1 ? 80'000 : 100'000) + (quiet ? 0 : 1'000'000 / (trial % 2 + 1)));
+    const bool disturbed = trial == 3 || trial == 5;
+    const bool lucky = trial == 4;
+    choice.Took(disturbed ? 1'000'000 : lucky ? 10'000 : trial % 2 == 1 ? 80'000 : 100'000);
   }
   EXPECT_EQ(choice.chosen(), 1u);
   EXPECT_EQ(ChosenOf({100'000, 60'000, 70'000}, 10'000), 1u);
