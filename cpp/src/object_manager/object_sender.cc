@@ -7,6 +7,7 @@
 #include "common/logging.h"
 #include "ipc/verify.h"
 #include "object_manager/chunk_window.h"
+#include "object_manager/transfer_message.h"
 
 namespace skyray::object_manager {
 namespace {
@@ -29,8 +30,7 @@ flatbuffers::FlatBufferBuilder OpenedMessage(TransferId transfer, const ObjectId
     const auto text = builder.CreateString("object " + object.Hex() + " is not in its store");
     opened = wire::CreateObjectOpened(builder, transfer, ErrorCode::ObjectNotFound, text);
   }
-  builder.Finish(wire::CreateMessage(builder, wire::Body::ObjectOpened, opened.Union()));
-  return builder;
+  return TransferMessage(std::move(builder), wire::Body::ObjectOpened, opened);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "ipc/socket.h"
 #include "ipc/verify.h"
 #include "object_manager/frame_stream.h"
+#include "object_manager/transfer_message.h"
 
 namespace skyray::object_manager {
 namespace asio = boost::asio;
@@ -49,17 +50,14 @@ flatbuffers::FlatBufferBuilder PreambleMessage(const Introduction& introduction)
   const auto worker = builder.CreateVector(introduction.worker.data(), WorkerId::kSize);
   const auto preamble =
       fb::transfer::CreatePreamble(builder, kTransferVersion, introduction.purpose, node, worker);
-  builder.Finish(
-      fb::transfer::CreateMessage(builder, fb::transfer::Body::Preamble, preamble.Union()));
-  return builder;
+  return TransferMessage(std::move(builder), fb::transfer::Body::Preamble, preamble);
 }
 
 flatbuffers::FlatBufferBuilder ReadyMessage(const Status& status) {
   flatbuffers::FlatBufferBuilder builder;
   const auto text = builder.CreateString(status.message().substr(0, kHandshakeBytesMax / 2));
   const auto ready = fb::transfer::CreateReady(builder, status.code(), text);
-  builder.Finish(fb::transfer::CreateMessage(builder, fb::transfer::Body::Ready, ready.Union()));
-  return builder;
+  return TransferMessage(std::move(builder), fb::transfer::Body::Ready, ready);
 }
 
 template <class IdType>

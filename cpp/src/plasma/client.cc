@@ -216,8 +216,9 @@ Status Client::TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::Get
   if (got.losses() == nullptr) return Status();
   for (const fb::plasma::Loss* loss : *got.losses()) {
     if (loss->position() >= missing.size()) continue;
-    if (loss->error() == ErrorCode::Ok)
+    if (loss->error() == ErrorCode::Ok) {
       return channel_.Break(ProtocolBroken("a loss without an error"));
+    }
     losses.emplace(missing[loss->position()], ErrorOf(loss->error(), loss->message()));
   }
   return Status();

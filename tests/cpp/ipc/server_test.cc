@@ -200,6 +200,7 @@ TEST_F(ServerOutOfFdsTest, AConnectionThatClosesMakesRoomAtOnce) {
   ASSERT_TRUE(RunUntil(loop, [&] { return handler.connected.size() == 2; }));
   EXPECT_EQ(server.accept_retries_total(), retries);
 }
+
 TEST_F(ServerTest, TcpPeersAreServedToo) {
   auto port = server.ListenTcp("127.0.0.1", 0);
   ASSERT_TRUE(port.has_value());
