@@ -124,6 +124,7 @@ CoreWorker::CoreWorker(CoreWorkerOptions options, SessionInfo session)
   put_task_ = TaskId::FromRandom();
   std::memcpy(put_task_.mutable_data() + TaskId::kSize - JobId::kSize, session_.job_id.data(),
               JobId::kSize);
+  submitter_.set_lease_linger(options_.lease_linger_ns);
   lineage_.set_bytes_max(options_.lineage_bytes_max);
 }
 
@@ -175,8 +176,8 @@ void CoreWorker::DeleteTasks() {
 
 Statistics CoreWorker::GetStatistics() {
   Lock lock(gateway_.mutex());
-  return {objects_.size(), objects_.borrowed_count(), tasks_pending_, submitter_.lease_count(),
-          actors_.actors().size()};
+  return {objects_.size(),          objects_.borrowed_count(), tasks_pending_,
+          submitter_.lease_count(), actors_.actors().size(),   calls_.size()};
 }
 
 uint64_t CoreWorker::SendRaylet(Lock* lock, const RayletBuild& build,
@@ -406,13 +407,12 @@ int64_t CoreWorker::OnTimer(int64_t now_ns) {
   int64_t next = submitter_.ReturnIdle(now_ns, actions);
   Perform(nullptr, actions);
   if (!unreachable_.empty()) next = std::min(next, ProbeDue(now_ns));
-  constexpr int64_t kLongTaskNs = 5'000'000;
   if (executing_since_ns_ != 0 && !calls_.empty()) {
     // Calls that wait behind a long task may run elsewhere.
-    if (now_ns - executing_since_ns_ >= kLongTaskNs) {
+    if (now_ns - executing_since_ns_ >= options_.long_task_ns) {
       HandBackQueued();
     } else {
-      next = std::min(next, executing_since_ns_ + kLongTaskNs);
+      next = std::min(next, executing_since_ns_ + options_.long_task_ns);
     }
   }
   return next;

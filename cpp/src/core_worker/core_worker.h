@@ -424,6 +424,8 @@ class CoreWorker : private GatewayHandler {
   void Started(Lock& lock, const IncomingCall& call);
   void Finished(IncomingCall& call);
   void WakeIdle(size_t group);
+  // In time to hand it back, should what runs take long.
+  void LookAtWhatWaits();
   void EndIfDone();
   bool TakesCalls() const { return exit_reason_.empty() || exit_after_queued_; }
 
@@ -484,6 +486,7 @@ class CoreWorker : private GatewayHandler {
   int64_t executing_since_ns_ = 0;
   int64_t replies_since_ns_ = 0;
   std::optional<pthread_t> interrupted_thread_;
+  bool is_actor_ = false;           // Its calls run nowhere else.
   bool is_async_ = false;           // An actor whose calls run on an event loop.
   bool cancelled_on_loop_ = false;  // AwaitWork is to say so.
   std::string exit_reason_;         // An end was asked for.

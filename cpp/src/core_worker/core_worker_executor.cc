@@ -81,7 +81,12 @@ void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
     paused_.push_back(gateway_.Share(channel));
   }
   WakeIdle(group);
-  if (idle_.empty() && was_empty && executing_since_ns_ != 0) gateway_.WakeForTimer();
+  if (idle_.empty() && was_empty) LookAtWhatWaits();
+}
+
+void CoreWorker::LookAtWhatWaits() {
+  if (executing_since_ns_ == 0 || calls_.empty() || is_actor_) return;
+  gateway_.WakeForTimer(executing_since_ns_ + options_.long_task_ns);
 }
 
 // The leader first: it is this very thread, and no other has to be woken.
@@ -135,6 +140,7 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start) {
     SKYRAY_LOG(Error) << "the raylet sent an actor whose creation call makes no sense";
     return;
   }
+  is_actor_ = true;
   is_async_ = actor.concurrency.is_async;
   calls_.SetGroups(actor.concurrency.groups);
   calls_.Push(std::move(call));
@@ -167,6 +173,7 @@ std::unique_ptr<IncomingCall> CoreWorker::NextCall(size_t group, bool* alone) {
     }
     if (auto call = TakesCalls() ? calls_.PopFrom(group) : nullptr) {
       executing_since_ns_ = NowNs();
+      LookAtWhatWaits();
       Started(lock, *call);
       if (alone != nullptr) {
         *alone = std::none_of(idle_.begin(), idle_.end(), [group](const IdleThread* thread) {

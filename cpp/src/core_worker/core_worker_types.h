@@ -48,6 +48,10 @@ struct CoreWorkerOptions {
   std::function<void(const std::string& what, const ValuePtr& error)> on_failure;
   // A wait that takes longer is explained, by on_notice.
   int64_t explain_after_ns = 10'000'000'000;
+  // How long a lease without tasks is kept.
+  int64_t lease_linger_ns = kLeaseLingerNs;
+  // A task that has run for so long is not waited for: what is queued behind it goes back.
+  int64_t long_task_ns = 5'000'000;
   // True if the waiting thread is to give up (a signal's handler raised).
   std::function<bool()> interrupted;
   // How much is kept of tasks, so that lost objects can be made again.
@@ -150,6 +154,7 @@ enum class Leaving : uint8_t {
 
 struct Statistics {
   size_t objects, objects_borrowed, tasks_pending, leases, actors;
+  size_t calls_queued;  // Others' calls that wait to be run here.
 };
 
 }  // namespace skyray::core_worker

@@ -270,8 +270,9 @@ void Gateway::ArmWatched() {
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, watched_, &event);
 }
 
-void Gateway::WakeForTimer() {
-  timer_at_ns_ = 0;
+void Gateway::WakeForTimer(int64_t at_ns) {
+  if (timer_at_ns_ <= at_ns) return;
+  timer_at_ns_ = at_ns;
   if (sleeping_) Kick();
 }
 

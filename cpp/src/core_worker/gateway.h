@@ -105,8 +105,8 @@ class Gateway {
   void ArmWatched();
   // Whether it has become readable since the last call.
   bool TakeWatched() { return std::exchange(watched_ready_, false); }
-  // OnTimer is to be called again (from any thread).
-  void WakeForTimer();
+  // OnTimer is to be called again, then at the latest (0: at once). REQUIRES: lock held.
+  void WakeForTimer(int64_t at_ns = 0);
 
   // lock held; let go of while waiting. `hot` is the channel to poll first (may
   // be null). `interrupted` is asked after signals, and every 100 ms to

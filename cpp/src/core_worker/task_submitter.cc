@@ -239,7 +239,7 @@ int64_t TaskSubmitter::ReturnIdle(int64_t now_ns, SubmitActions& actions) {
   std::vector<Lease*> idle;
   for (const auto& [id, lease] : leases_) {
     if (lease->in_flight > 0 || !lease->channel || lease->broken) continue;
-    const int64_t due = lease->idle_since_ns + kLeaseLingerNs;
+    const int64_t due = lease->idle_since_ns + lease_linger_ns_;
     if (due <= now_ns) {
       idle.push_back(lease.get());
     } else {

@@ -115,6 +115,7 @@ class TaskSubmitter {
   // Takes the lease out. The caller has taken the tasks in flight off its channel.
   std::unique_ptr<Lease> Lost(const LeaseId& id);
   Lease* Find(const LeaseId& id) const;
+  void set_lease_linger(int64_t ns) { lease_linger_ns_ = ns; }
   // Returns leases idle for too long; the time to look again, or INT64_MAX.
   int64_t ReturnIdle(int64_t now_ns, SubmitActions& actions);
   // Everything queued, e.g. because the raylet is gone.
@@ -131,6 +132,7 @@ class TaskSubmitter {
   void Unassign(Task* task, int64_t now_ns);
   void GiveBack(Lease* lease, SubmitActions& actions);
 
+  int64_t lease_linger_ns_ = kLeaseLingerNs;
   std::unordered_map<LeaseId, std::unique_ptr<Lease>> leases_;
   std::map<ClassKey, std::unique_ptr<LeaseClass>> classes_;
 };

@@ -25,17 +25,11 @@ class CoreWorkerExplainTest : public CoreWorkerTest {
 
   // The fixture's driver, whose words are used, becomes one that is told, or a worker.
   void BeCurious(bool is_driver) {
-    CoreWorkerOptions options;
-    options.raylet_socket = raylet.socket_path();
-    options.is_driver = is_driver;
+    CoreWorkerOptions options = Patient();
     options.explain_after_ns = 1;
     options.on_notice = [this](const std::string& text, bool) { said_.set_value(text); };
     options.interrupted = [this] { return interrupted_.load(); };
-    driver = *CoreWorker::Connect(std::move(options));
-    function = driver->InternFunction(FunctionId::FromRandom(), "f");
-    ResourceSet resources;
-    resources.Set("CPU", kResourceUnit);
-    lease_class = driver->InternLeaseClass(resources, {});
+    Submitter(is_driver, std::move(options));
   }
 
   // Begins to wait, for as long as it takes.

@@ -23,15 +23,27 @@ class CoreWorkerTest : public ::testing::Test {
   using Body = fbr::Body;
   using Call = std::unique_ptr<IncomingCall>;
 
-  CoreWorkerTest() {
-    driver = Connect(/*is_driver=*/true);
+  CoreWorkerTest() { Submitter(/*is_driver=*/true, Patient()); }
+
+  // Another driver, or worker, submits from now on.
+  void Submitter(bool is_driver, CoreWorkerOptions options) {
+    driver = Connect(is_driver, std::move(options));
     function = driver->InternFunction(FunctionId::FromRandom(), "f");
     ResourceSet resources;
     resources.Set("CPU", kResourceUnit);
     lease_class = driver->InternLeaseClass(resources, {});
   }
 
-  std::unique_ptr<CoreWorker> Connect(bool is_driver, CoreWorkerOptions options = {}) {
+  // By itself none of them gives anything back: a test that the machine keeps waiting is to
+  // go on as one that it does not.
+  static CoreWorkerOptions Patient() {
+    constexpr int64_t kHourNs = int64_t{3600} * 1'000'000'000;
+    CoreWorkerOptions options;
+    options.lease_linger_ns = kHourNs;
+    options.long_task_ns = kHourNs;
+    return options;
+  }
+  std::unique_ptr<CoreWorker> Connect(bool is_driver, CoreWorkerOptions options = Patient()) {
     options.raylet_socket = raylet.socket_path();
     options.is_driver = is_driver;
     auto connected = CoreWorker::Connect(std::move(options));

@@ -26,11 +26,10 @@ class CoreWorkerPeersTest : public CoreWorkerTest {
     RunOne(*worker, "alive");
     EXPECT_EQ(Take(result), "alive");
   }
-  // A method's calls are not handed back when one of them takes long.
-  static void Define(RawPeer& peer, uint32_t index, const char* method = "") {
+  static void Define(RawPeer& peer, uint32_t index) {
     peer.Say(fbw::Body::DefineFunction, [&](Builder& builder) {
       const auto id = PutId(builder, FunctionId::FromRandom());
-      return fbw::CreateDefineFunction(builder, index, id, builder.CreateString(method)).Union();
+      return fbw::CreateDefineFunction(builder, index, id).Union();
     });
   }
   static std::string CallFrame(uint64_t sequence, uint32_t function_index) {
@@ -224,7 +223,7 @@ TEST_F(CoreWorkerPeersTest, AReplyLeavesThoughTheIoThreadSleepsAndALongCallFollo
 TEST_F(CoreWorkerPeersTest, AWorkersLastResultsReachACallerThatIsSlowToRead) {
   RawPeer peer = Stranger(*worker);
   peer.SayHello();
-  Define(peer, 0, "f");
+  Define(peer, 0);
   constexpr uint64_t kCalls = 500;
   const std::string text(4000, 'x');  // More in sum than sockets take.
   for (uint64_t i = 0; i < kCalls; ++i) peer.Send(CallFrame(i, 0));
@@ -239,10 +238,29 @@ TEST_F(CoreWorkerPeersTest, AWorkersLastResultsReachACallerThatIsSlowToRead) {
   EXPECT_EQ(heard, kCalls);
 }
 
+TEST_F(CoreWorkerPeersTest, WhatWaitsBehindALongTaskIsHandedBack) {
+  CoreWorkerOptions options = Patient();
+  options.long_task_ns = 1;
+  worker = Connect(/*is_driver=*/false, options);
+  RawPeer peer = Stranger(*worker);
+  peer.SayHello();
+  Define(peer, 0);
+  for (const uint64_t sequence : {0, 1, 2}) peer.Send(CallFrame(sequence, 0));
+  ASSERT_TRUE(store.RunUntil([&] { return worker->GetStatistics().calls_queued == 3; }));
+  Call runs_for_long = Next(*worker);
+  const auto frame = peer.Hear();
+  ASSERT_TRUE(frame.has_value());
+  const auto* message = ipc::Verified<fbw::Message>(*frame);
+  ASSERT_EQ(message->body_type(), fbw::Body::HandBack);
+  EXPECT_THAT(*message->body_as_HandBack()->sequences(), ElementsAre(1u, 2u));
+  Reply(*worker, *runs_for_long, "done");
+  EXPECT_TRUE(peer.HearKind(kReplyFrame).has_value());
+}
+
 TEST_F(CoreWorkerPeersTest, ACallerThatHangsUpKeepsNoWorkerFromLeaving) {
   auto peer = std::make_unique<RawPeer>(Stranger(*worker));
   peer->SayHello();
-  Define(*peer, 0, "f");
+  Define(*peer, 0);
   for (uint64_t i = 0; i < 500; ++i) peer->Send(CallFrame(i, 0));
   for (int i = 0; i < 500; ++i) {
     Call call = Next(*worker);

@@ -40,14 +40,25 @@ TEST_F(CoreWorkerTasksTest, ATaskRunsOnALeasedWorker) {
   EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
 }
 
-TEST_F(CoreWorkerTasksTest, ALeaseIsUsedAgainAndGivenBackWhenIdle) {
+TEST_F(CoreWorkerTasksTest, ALeaseIsUsedAgain) {
   Object* first = Submit();
-  const LeaseId lease = Grant(*worker);
+  Grant(*worker);
   RunOne(*worker, "1");
   EXPECT_EQ(Take(first), "1");
   Object* second = Submit();
   RunOne(*worker, "2");
   EXPECT_EQ(Take(second), "2");
+  EXPECT_EQ(driver->GetStatistics().leases, 1u);
+}
+
+TEST_F(CoreWorkerTasksTest, ALeaseIsGivenBackWhenIdle) {
+  CoreWorkerOptions options = Patient();
+  options.lease_linger_ns = 1;
+  Submitter(/*is_driver=*/true, std::move(options));
+  Object* result = Submit();
+  const LeaseId lease = Grant(*worker);
+  RunOne(*worker, "result");
+  EXPECT_EQ(Take(result), "result");
   const auto back = raylet.Await(Body::ReturnLease);
   EXPECT_EQ(ToId<LeaseId>(back->body_as_ReturnLease()->lease_id()), lease);
   EXPECT_EQ(ToId<NodeId>(back->body_as_ReturnLease()->node_id()), raylet.node);
@@ -301,7 +312,7 @@ TEST_F(PipelinedTest, WithoutWordOfHowFarItWasAllPay) {
 TEST_F(CoreWorkerTasksTest, AWorkerMarksWhatItStarts) {
   Progress place;
   place.Clear();
-  CoreWorkerOptions options;
+  CoreWorkerOptions options = Patient();
   options.progress = &place;
   worker = Connect(/*is_driver=*/false, options);
   Object* first = Submit();
@@ -336,6 +347,7 @@ TEST_F(CoreWorkerTasksTest, AWorkerThatBlocksHandsBackWhatWaitsBehind) {
   Object* first = Submit();
   Object* second = Submit();  // Pipelined behind the first.
   Call blocks = Next(*worker);
+  ASSERT_TRUE(store.RunUntil([&] { return worker->GetStatistics().calls_queued == 1; }));
   Object* pending = worker
                         ->SubmitTask({worker->InternFunction(FunctionId::FromRandom(), "inner"),
                                       worker->InternLeaseClass({}, {}), 1, 0},
