@@ -166,16 +166,18 @@ class StoreClient:
         metadata: Buffer = b"",
         memcopy_threads: int = 6,
     ) -> StoreObjectID:
-        """As :meth:`create_and_seal`, under a random id unless one is given; one thread
-        copies, as fast as memory takes it."""
+        """As :meth:`create_and_seal`, under a random id unless one is given. As many threads
+        copy at most what is 16 MiB or larger; never more than 4, or than there are CPUs."""
     def put_pieces(
         self,
         object_id: StoreObjectID | None,
         size: int,
         pieces: list[tuple[int, Buffer]],
+        memcopy_threads: int,
         /,
     ) -> StoreObjectID:
-        """Stores an object of ``size`` bytes: each piece from its offset on."""
+        """Stores an object of ``size`` bytes: each piece from its offset on, copied as by
+        :meth:`put_raw_buffer`."""
     @overload
     def get_buffers(
         self,

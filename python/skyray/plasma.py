@@ -192,7 +192,8 @@ class PlasmaClient(_core.StoreClient):
         Args:
             value: what to store.
             object_id: its name; ``None``: a random one.
-            memcopy_threads: has no effect; one thread copies as fast as memory takes it.
+            memcopy_threads: as many threads copy at most what is 16 MiB or larger; more
+                than 4 or than there are CPUs never do.
             serialization_context: must be ``None``.
 
         Raises:
@@ -213,7 +214,7 @@ class PlasmaClient(_core.StoreClient):
             head += _PLACE.pack(begin, buffer.nbytes)
             pieces.append((begin, buffer))
             end = begin + buffer.nbytes
-        return self.put_pieces(object_id, end, [(0, head + inband), *pieces])
+        return self.put_pieces(object_id, end, [(0, head + inband), *pieces], memcopy_threads)
 
     @overload
     def get(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/store_client.h"
 
+#include <algorithm>
 #include <array>
 #include <new>
 #include <span>
@@ -171,12 +172,13 @@ struct Piece {
 
 // Creates, fills and seals an object.
 Status Store(PyObject* self, const ObjectId& id, uint64_t size, std::span<const Piece> pieces,
-             std::span<const uint8_t> metadata) {
+             std::span<const uint8_t> metadata, unsigned threads_max) {
   const auto object = CreateObject(self, id, size, metadata);
   if (!object) return object.error();
   const auto fill = [&] {
     for (const Piece& piece : pieces) {
-      plasma::CopyToShared(object->data + piece.offset, piece.bytes.data(), piece.bytes.size());
+      plasma::CopyToShared(object->data + piece.offset, piece.bytes.data(), piece.bytes.size(),
+                           threads_max);
     }
   };
   if (size < uint64_t{kCopyWithoutGilBytesMin}) {
@@ -201,7 +203,19 @@ PyObject* CreateAndSeal(PyObject* self, PyObject* const* args, Py_ssize_t count,
     return nullptr;
   }
   const Piece piece{0, data.bytes()};
-  return NoneOr(Store(self, id, data.bytes().size(), {&piece, 1}, metadata.bytes()));
+  return NoneOr(
+      Store(self, id, data.bytes().size(), {&piece, 1}, metadata.bytes(), plasma::kCopyThreadsMax));
+}
+
+// What memcopy_threads (null: not given) says. Below 1 it is 1, as in Arrow.
+bool CopyThreadsOf(PyObject* given, unsigned& threads_max) {
+  threads_max = plasma::kCopyThreadsMax;
+  if (given == nullptr) return true;
+  const PyRef number(PyNumber_Index(given));
+  if (!number) return false;
+  const Py_ssize_t threads = PyNumber_AsSsize_t(number.get(), nullptr);  // Clamped.
+  threads_max = static_cast<unsigned>(std::clamp<Py_ssize_t>(threads, 1, plasma::kCopyThreadsMax));
+  return true;
 }
 
 PyObject* PutRawBuffer(PyObject* self, PyObject* const* args, Py_ssize_t count,
@@ -211,8 +225,10 @@ PyObject* PutRawBuffer(PyObject* self, PyObject* const* args, Py_ssize_t count,
   ObjectId id;
   BytesView data;
   BytesView metadata;
+  unsigned threads_max;
   if (!TakeArguments("put_raw_buffer", names, 1, args, count, keywords, given) ||
-      !data.Take(given[0]) || (given[2] != nullptr && !metadata.Take(given[2]))) {
+      !data.Take(given[0]) || (given[2] != nullptr && !metadata.Take(given[2])) ||
+      !CopyThreadsOf(given[3], threads_max)) {
     return nullptr;
   }
   if (given[1] == nullptr || given[1] == Py_None) {
@@ -221,7 +237,8 @@ PyObject* PutRawBuffer(PyObject* self, PyObject* const* args, Py_ssize_t count,
     return nullptr;
   }
   const Piece piece{0, data.bytes()};
-  const Status status = Store(self, id, data.bytes().size(), {&piece, 1}, metadata.bytes());
+  const Status status =
+      Store(self, id, data.bytes().size(), {&piece, 1}, metadata.bytes(), threads_max);
   if (!status.ok()) return RaiseStoreStatus(status);
   return NewStoreId(id);
 }
@@ -230,7 +247,11 @@ PyObject* PutPieces(PyObject* self, PyObject* args) {
   PyObject* object_id;
   Py_ssize_t size;
   PyObject* list;
-  if (!PyArg_ParseTuple(args, "OnO!:put_pieces", &object_id, &size, &PyList_Type, &list)) {
+  PyObject* memcopy_threads;
+  unsigned threads_max;
+  if (!PyArg_ParseTuple(args, "OnO!O:put_pieces", &object_id, &size, &PyList_Type, &list,
+                        &memcopy_threads) ||
+      !CopyThreadsOf(memcopy_threads, threads_max)) {
     return nullptr;
   }
   ObjectId id;
@@ -253,7 +274,7 @@ PyObject* PutPieces(PyObject* self, PyObject* args) {
     }
     pieces.push_back({static_cast<uint64_t>(offset), views[i].bytes()});
   }
-  const Status status = Store(self, id, static_cast<uint64_t>(size), pieces, {});
+  const Status status = Store(self, id, static_cast<uint64_t>(size), pieces, {}, threads_max);
   if (!status.ok()) return RaiseStoreStatus(status);
   return NewStoreId(id);
 }

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plasma/copy.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <mutex>
+#include <thread>
+#include <vector>
 
 #include "plasma/copy_choice.h"
 #include "plasma/copy_kernels.h"
+#include "plasma/helper_thread.h"
 
 namespace skyray::plasma {
 namespace {
@@ -19,6 +23,32 @@ constexpr size_t kTrialBytes = kStreamingBytesMin / 2;
 // depends on that, too: a program that puts and drops one array gets the same memory again.
 constexpr size_t kHugeBytesMin = 8 << 20;
 
+// What one thread takes at a time: long beside the taking, short beside the wait for a helper
+// that has begun one and then has to wait for a CPU.
+constexpr size_t kPieceBytes = 1 << 20;
+static_assert(kPieceBytes % kCopyBlockBytes == 0);
+
+// REQUIRES: as the kernel's.
+void CopyTogether(const CopyKernel& kernel, uint8_t* to, const uint8_t* from, size_t bytes,
+                  unsigned threads_max) {
+  if (bytes < kHelpedBytesMin || threads_max < 2) return kernel.copy(to, from, bytes);
+  const unsigned threads =
+      std::min({threads_max, kCopyThreadsMax, std::thread::hardware_concurrency()});
+  // A helper that never gets a CPU copies nothing, and is hardly waited for.
+  std::atomic<size_t> taken = 0;
+  const auto copy = [&] {
+    for (size_t at; (at = taken.fetch_add(kPieceBytes, std::memory_order_relaxed)) < bytes;) {
+      kernel.copy(to + at, from + at, std::min(kPieceBytes, bytes - at));
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (unsigned i = 1; i < threads; ++i) helpers.push_back(StartHelper(copy));
+  copy();
+  for (std::thread& helper : helpers) {
+    if (helper.joinable()) helper.join();
+  }
+}
+
 int64_t NowNs() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -27,7 +57,7 @@ int64_t NowNs() {
 class Copier {
  public:
   // REQUIRES: as a kernel's.
-  void Copy(uint8_t* to, const uint8_t* from, size_t bytes) {
+  void Copy(uint8_t* to, const uint8_t* from, size_t bytes, unsigned threads_max) {
     const CopyKernel* kernel = chosen_.load(std::memory_order_relaxed);
     if (kernel == nullptr) {
       const size_t tried = Try(to, from, bytes);
@@ -36,7 +66,7 @@ class Copier {
       bytes -= tried;
       kernel = chosen_.load(std::memory_order_relaxed);
     }
-    (kernel == nullptr ? kernels_.front() : *kernel).copy(to, from, bytes);
+    CopyTogether(kernel == nullptr ? kernels_.front() : *kernel, to, from, bytes, threads_max);
   }
 
  private:
@@ -64,7 +94,7 @@ class Copier {
 
 }  // namespace
 
-void CopyToShared(void* destination, const void* source, size_t bytes) {
+void CopyToShared(void* destination, const void* source, size_t bytes, unsigned threads_max) {
   static Copier large;
   static Copier huge;
   auto* to = static_cast<uint8_t*>(destination);
@@ -77,7 +107,7 @@ void CopyToShared(void* destination, const void* source, size_t bytes) {
   const size_t head = (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64;
   const size_t body = (bytes - head) / kCopyBlockBytes * kCopyBlockBytes;
   std::memcpy(to, from, head);
-  (bytes < kHugeBytesMin ? large : huge).Copy(to + head, from + head, body);
+  (bytes < kHugeBytesMin ? large : huge).Copy(to + head, from + head, body, threads_max);
   std::memcpy(to + head + body, from + head + body, bytes - head - body);
 }
 

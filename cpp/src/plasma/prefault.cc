@@ -5,12 +5,11 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "common/logging.h"
-#include "common/signals_blocked.h"
+#include "plasma/helper_thread.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -21,20 +20,6 @@ namespace skyray::plasma {
 namespace {
 
 constexpr uint64_t kGranuleBytes = 64 << 10;
-// A thread costs some 50 us, as much as mapping 100 KB; one more is no faster.
-constexpr uint64_t kTwoThreadsBytesMin = 16 << 20;
-
-// Runs `work` on a thread that no signal is delivered to, or here if there can be none.
-template <class Work>
-std::thread StartThread(Work work) {
-  try {
-    const SignalsBlocked blocked;
-    return std::thread(work);
-  } catch (const std::system_error&) {
-    work();
-    return std::thread();
-  }
-}
 
 }  // namespace
 
@@ -71,7 +56,8 @@ uint64_t Prefault::Work::bytes() const {
 
 void Prefault::Work::Do() const {
   const uint64_t total = bytes();
-  if (total < kTwoThreadsBytesMin || std::thread::hardware_concurrency() < 2) {
+  // More than two are no faster.
+  if (total < kHelpedBytesMin || std::thread::hardware_concurrency() < 2) {
     (void)PopulateAll(pieces_);
     return;
   }
@@ -88,7 +74,7 @@ void Prefault::Work::Do() const {
     last.bytes -= part;
     if (last.bytes == 0) first.pop_back();
   }
-  std::thread helper = StartThread([this, &second] { (void)PopulateAll(second); });
+  std::thread helper = StartHelper([this, &second] { (void)PopulateAll(second); });
   (void)PopulateAll(first);
   if (helper.joinable()) helper.join();
 }

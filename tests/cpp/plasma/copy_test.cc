@@ -12,6 +12,7 @@
 
 #include "common/sizes.h"
 #include "plasma/copy_kernels.h"
+#include "plasma/helper_thread.h"
 
 namespace skyray::plasma {
 namespace {
@@ -46,6 +47,17 @@ TEST(CopyToSharedTest, EveryByteArrivesAndNoneBesides) {
         CopyToShared(to.data() + to_offset, from.data() + from_offset, bytes);
         ASSERT_TRUE(IsCopied(to, to_offset, bytes, from.data() + from_offset));
       }
+    }
+  }
+}
+
+TEST(CopyToSharedTest, EveryByteArrivesWithHowManyThreadsSoever) {
+  const auto from = Pattern(kHelpedBytesMin + 3 * kMiB + 77);
+  for (const size_t bytes : {size_t{kHelpedBytesMin}, from.size() - 7}) {
+    for (const unsigned threads_max : {0u, 1u, 2u, kCopyThreadsMax, 1000u}) {
+      std::vector<uint8_t> to(bytes + kMargin, 0xee);
+      CopyToShared(to.data() + 3, from.data() + 7, bytes, threads_max);
+      ASSERT_TRUE(IsCopied(to, 3, bytes, from.data() + 7)) << threads_max << " threads";
     }
   }
 }
