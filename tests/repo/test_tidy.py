@@ -21,14 +21,15 @@ FUNCTION_LINES_MAX = 70
 MAIN_LINES_MAX = 150
 
 # Where threads may meet: logging and the like, and the core worker's one door.
-# payload.h: only the count of a shared, immutable value. spill_reader: its owner and its
-# helper take chunks of one object in turns, so neither is the other's loop.
+# payload.h: only the count of a shared, immutable value. spill_reader, spill_sums: owner and
+# helper take chunks of objects in turns, so neither is the other's loop.
 THREADS = (
     "common/",
     "core_worker/gateway",
     "core_worker/payload.h",
     "core_worker/pooled",
     "object_manager/spill_reader",
+    "object_manager/spill_sums",
     "plasma/copy.cc",
     "bindings/",
 )

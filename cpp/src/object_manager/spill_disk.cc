@@ -8,8 +8,8 @@
 #include <deque>
 
 #include "common/logging.h"
-#include "object_manager/spill_checksum.h"
 #include "object_manager/spill_file.h"
+#include "object_manager/spill_sums.h"
 
 namespace skyray::object_manager {
 namespace {
@@ -34,18 +34,20 @@ uint64_t UpToBoundary(uint64_t offset) { return kPieceBytes - offset % kPieceByt
 // One file in the making: consecutive small parts go out in one call.
 class Writer {
  public:
-  Writer(FileCalls& calls, int fd, const std::string& path, const std::stop_token& stop)
-      : calls_(calls), fd_(fd), path_(path), stop_(stop) {}
+  Writer(FileCalls& calls, int fd, const std::string& path, std::span<const SpillPiece> pieces,
+         const std::stop_token& stop)
+      : calls_(calls), fd_(fd), path_(path), stop_(stop), pieces_(pieces), sums_(pieces) {}
 
   // False: the piece's memory cannot be read.
-  Result<bool> Put(const SpillPiece& piece, uint64_t offset) {
-    if (piece.bytes.size() > kPieceBytes) return PutLarge(piece, offset);
+  Result<bool> Put(size_t i, uint64_t offset) {
+    const SpillPiece& piece = pieces_[i];
+    if (piece.bytes.size() > kPieceBytes) return PutLarge(i, offset);
     if (!parts_.empty() && (offset < end() || offset - end() > sizeof kPadding ||
                             parts_.size() + 3 > kPartsMax || bytes_ >= kPieceBytes)) {
       if (Status status = Flush(); !status.ok()) return status;
     }
     if (parts_.empty()) offset_ = offset;
-    const auto sum = SpillChecksum::OfShared(piece.bytes);
+    const auto sum = sums_.Of(i);
     if (!sum) return false;
     headers_.push_back(BuildSpillHeader(piece.record, *sum));
     Add({kPadding, offset - end()});
@@ -55,11 +57,12 @@ class Writer {
   }
 
   Status Flush() {
-    Status status = WriteAll(parts_, offset_);
+    const auto written = WriteAll(parts_, offset_);
     parts_.clear();
     headers_.clear();
     bytes_ = 0;
-    return status;
+    if (!written) return written.error();
+    return *written ? Status() : StoreMemoryGone();
   }
 
  private:
@@ -71,29 +74,33 @@ class Writer {
     bytes_ += bytes.size();
   }
 
-  Result<bool> PutLarge(const SpillPiece& piece, uint64_t offset) {
+  Result<bool> PutLarge(size_t i, uint64_t offset) {
     if (Status status = Flush(); !status.ok()) return status;
-    SpillChecksum sum;
+    // Summed first, it is written out of the cache.
+    if (!sums_.helped() && !sums_.Of(i)) return false;
     uint64_t at = offset + kSpillHeaderBytes;
-    for (std::span<const uint8_t> rest = piece.bytes; !rest.empty();) {
+    for (std::span<const uint8_t> rest = pieces_[i].bytes; !rest.empty();) {
       const auto chunk = rest.first(std::min<size_t>(rest.size(), UpToBoundary(at)));
-      if (!sum.AddShared(chunk)) return false;
       iovec part{const_cast<uint8_t*>(chunk.data()), chunk.size()};
-      if (Status status = WriteAll({&part, 1}, at); !status.ok()) return status;
+      const auto written = WriteAll({&part, 1}, at);
+      if (!written || !*written) return written;
       at += chunk.size();
       rest = rest.subspan(chunk.size());
     }
-    SpillHeader header = BuildSpillHeader(piece.record, sum.Finish());
+    const auto sum = sums_.Of(i);
+    if (!sum) return false;
+    SpillHeader header = BuildSpillHeader(pieces_[i].record, *sum);
     iovec part{header.data(), header.size()};
-    if (Status status = WriteAll({&part, 1}, offset); !status.ok()) return status;
-    return true;
+    return WriteAll({&part, 1}, offset);
   }
 
-  Status WriteAll(std::span<iovec> parts, uint64_t offset) {
+  // False: some of the parts' memory cannot be read.
+  Result<bool> WriteAll(std::span<iovec> parts, uint64_t offset) {
     while (!parts.empty()) {
       if (stop_.stop_requested()) return Status(ErrorCode::Cancelled, "this node is stopping");
       const ssize_t written = calls_.Write(fd_, parts, offset);
       if (written == -EINTR) continue;
+      if (written == -EFAULT) return false;
       if (written < 0) return CallFailed("writing to " + path_, static_cast<int>(-written));
       // Nothing written and no reason: what a full disk says on some systems.
       if (written == 0) return CallFailed("writing to " + path_, ENOSPC);
@@ -108,13 +115,15 @@ class Writer {
         parts.front().iov_len -= left;
       }
     }
-    return Status();
+    return true;
   }
 
   FileCalls& calls_;
   const int fd_;
   const std::string& path_;
   const std::stop_token& stop_;
+  const std::span<const SpillPiece> pieces_;
+  SpillSums sums_;
   std::vector<iovec> parts_;
   std::deque<SpillHeader> headers_;  // Where `parts_` point; they do not move.
   uint64_t offset_ = 0;
@@ -132,10 +141,10 @@ Result<std::vector<size_t>> Fill(FileCalls& calls, int fd, const std::string& pa
     return CallFailed("reserving " + std::to_string(layout.file_bytes) + " bytes for " + path,
                       -reserved);
   }
-  Writer writer(calls, fd, path, stop);
+  Writer writer(calls, fd, path, pieces, stop);
   std::vector<size_t> lost;
   for (size_t i = 0; i < pieces.size(); ++i) {
-    const auto put = writer.Put(pieces[i], layout.offsets[i]);
+    const auto put = writer.Put(i, layout.offsets[i]);
     if (!put) return put.error();
     if (!*put) lost.push_back(i);
   }

@@ -20,7 +20,7 @@ namespace skyray::object_manager {
 namespace {
 
 // Less is over before another thread is awake.
-constexpr size_t kHelpedFrom = 1 << 20;
+constexpr size_t kHelpedFrom = 2 * kSpillChunkBytes;
 
 // Fills `into`, or as much as there is before the file ends.
 Result<size_t> Fill(FileCalls& calls, int fd, const std::string& path, std::span<uint8_t> into,

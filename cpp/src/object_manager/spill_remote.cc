@@ -6,47 +6,16 @@
 #include <utility>
 
 #include "common/logging.h"
+#include "object_manager/spill_order.h"
 
 namespace skyray::object_manager {
 namespace json = boost::json;
 
 namespace {
 
-json::array MemoryOf(const plasma::ObjectPlace& place, size_t bytes) {
-  return {place.segment, place.offset, bytes};
-}
-
 std::string TextOf(const json::object& object, std::string_view key) {
   const json::value* value = object.if_contains(key);
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
-}
-
-// The offsets and headers of one file, and the order to write it.
-struct Prepared {
-  SpillLayout layout;
-  json::array records;
-  json::array memory;
-  std::vector<size_t> lost;
-};
-
-Prepared Prepare(const std::vector<SpillPiece>& pieces) {
-  Prepared prepared;
-  std::vector<uint64_t> sizes;
-  sizes.reserve(pieces.size());
-  for (const SpillPiece& piece : pieces) sizes.push_back(piece.bytes.size());
-  prepared.layout = LayOutSpillFile(sizes);
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    const auto sum = SpillChecksum::OfShared(pieces[i].bytes);
-    if (!sum) {
-      prepared.lost.push_back(i);  // It must not be read over there either.
-      continue;
-    }
-    const SpillHeader header = BuildSpillHeader(pieces[i].record, *sum);
-    const std::string_view bytes(reinterpret_cast<const char*>(header.data()), header.size());
-    prepared.records.push_back(json::array{prepared.layout.offsets[i], BytesToHex(bytes)});
-    prepared.memory.push_back(MemoryOf(pieces[i].shared, pieces[i].bytes.size()));
-  }
-  return prepared;
 }
 
 Status StatusOf(const json::object& failure) {
@@ -81,27 +50,28 @@ void SpillRemote::Write(std::vector<SpillPiece> pieces,
   const std::string url = folder + "/" + std::to_string(next_file_++) + ".spill";
   std::set<uint32_t> segments;
   for (const SpillPiece& piece : pieces) segments.insert(piece.shared.segment);
-  summer_.Run([pieces = std::move(pieces)](const std::stop_token&) { return Prepare(pieces); },
-              [this, folder, url, segments = std::move(segments),
-               done = std::move(done)](Prepared prepared) mutable {
-                json::object order;
-                order["op"] = "write";
-                order["folder"] = folder;
-                order["url"] = url;
-                order["records"] = std::move(prepared.records);
-                order["memory"] = std::move(prepared.memory);
-                WrittenFile file{url, std::move(prepared.layout.offsets),
-                                 prepared.layout.file_bytes, std::move(prepared.lost)};
-                Start(std::move(order), std::move(segments),
-                      [file = std::move(file),
-                       done = std::move(done)](const Result<json::object>& answer) mutable {
-                        if (answer) return done(std::move(file));
-                        // "Gone" is what a folder that cannot be made may be called.
-                        const bool full = answer.error().code() == ErrorCode::OutOfDisk;
-                        done(Status(full ? ErrorCode::OutOfDisk : ErrorCode::IoError,
-                                    "writing " + file.path + ": " + answer.error().message()));
-                      });
+  summer_.Run(
+      [pieces = std::move(pieces)](const std::stop_token&) { return PrepareSpillOrder(pieces); },
+      [this, folder, url, segments = std::move(segments),
+       done = std::move(done)](SpillOrder prepared) mutable {
+        json::object order;
+        order["op"] = "write";
+        order["folder"] = folder;
+        order["url"] = url;
+        order["records"] = std::move(prepared.records);
+        order["memory"] = std::move(prepared.memory);
+        WrittenFile file{url, std::move(prepared.layout.offsets), prepared.layout.file_bytes,
+                         std::move(prepared.lost)};
+        Start(std::move(order), std::move(segments),
+              [file = std::move(file),
+               done = std::move(done)](const Result<json::object>& answer) mutable {
+                if (answer) return done(std::move(file));
+                // "Gone" is what a folder that cannot be made may be called.
+                const bool full = answer.error().code() == ErrorCode::OutOfDisk;
+                done(Status(full ? ErrorCode::OutOfDisk : ErrorCode::IoError,
+                            "writing " + file.path + ": " + answer.error().message()));
               });
+      });
 }
 
 void SpillRemote::Read(const SpillPlace& place, const SpillRoom& room,
@@ -111,7 +81,7 @@ void SpillRemote::Read(const SpillPlace& place, const SpillRoom& room,
   order["url"] = place.path;
   order["at"] = place.offset;
   order["header_bytes"] = kSpillHeaderBytes;
-  order["memory"] = json::array{MemoryOf(room.shared, room.bytes.size())};
+  order["memory"] = json::array{SpillMemoryOf(room.shared, room.bytes.size())};
   Start(std::move(order), {room.shared.segment},
         [this, place, room, done = std::move(done)](Result<json::object> answer) mutable {
           if (!answer) return done(RestoreFailed(place, answer.error()));

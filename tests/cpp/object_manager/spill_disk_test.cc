@@ -142,6 +142,43 @@ TEST_F(SpillDiskTest, WhatCannotBeReadInMemoryIsNamedAndTheOthersAreWritten) {
   }
 }
 
+// More than a helper is started for, in objects of every kind.
+TEST_F(SpillDiskTest, MuchIsSummedByTwoThreads) {
+  const CutMemory cut(5 << 20, 4 << 20);
+  for (int round = 0; round < 3; ++round) {
+    AddMixture();
+    AddPiece((7 << 20) + 1);
+    pieces.push_back(
+        {{ObjectId::FromRandom(), WorkerId::FromRandom(), cut.bytes().size(), 0}, cut.bytes(), {}});
+  }
+  const auto file = disk->Write(pieces, {});
+  ASSERT_TRUE(file) << file.error().message();
+  EXPECT_THAT(file->lost, testing::ElementsAre(11, 23, 35));
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const bool lost = i % 12 == 11;
+    ASSERT_EQ(ReadBack(*file, i).code(), lost ? ErrorCode::ObjectLost : ErrorCode::Ok) << i;
+    EXPECT_EQ(std::ranges::equal(read, pieces[i].bytes), !lost) << i;
+  }
+}
+
+// The helper ends with the write, whatever it was at.
+TEST_F(SpillDiskTest, EveryCallOfALargeWriteMayFail) {
+  for (int i = 0; i < 3; ++i) AddPiece(8 << 20);
+  for (int number = 1;; ++number) {
+    calls.FailAt(number, EIO);
+    const auto file = disk->Write(pieces, {});
+    const bool failed = calls.failed();
+    calls.Heal();
+    if (!failed) {
+      ASSERT_TRUE(file) << file.error().message();
+      return ExpectAllThere(*file);
+    }
+    ASSERT_FALSE(file);
+    EXPECT_THAT(Files(), IsEmpty());
+    ASSERT_LT(number, 100);
+  }
+}
+
 TEST_F(SpillDiskTest, ARestoreIntoMemoryThatIsNotThereFails) {
   AddPiece(3 << 20);
   const auto file = disk->Write(pieces, {});
