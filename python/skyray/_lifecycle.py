@@ -216,6 +216,7 @@ def _job_config(runtime_env: dict[str, Any]) -> dict[str, Any]:
     cwd = os.getcwd()
     main = sys.modules.get("__main__")
     script = getattr(main, "__file__", None)
+    alias = sys.modules.get("skyray.import_alias")  # Who has used it has imported it.
     paths = [os.path.abspath(path) if path else cwd for path in sys.path]
     if script and os.path.dirname(os.path.abspath(script)) not in paths:
         paths.insert(0, os.path.dirname(os.path.abspath(script)))
@@ -224,6 +225,7 @@ def _job_config(runtime_env: dict[str, Any]) -> dict[str, Any]:
         "cwd": cwd,
         "runtime_env": merge({}, runtime_env),
         "main_module": os.path.splitext(os.path.basename(script))[0] if script else "__main__",
+        "import_aliases": alias.installed() if alias else [],
     }
 
 

@@ -116,6 +116,10 @@ def _take_job_config(config: dict[str, Any], python_path: list[str]) -> None:
         except OSError as error:
             print(f"The driver's directory cannot be entered: {error}", file=sys.stderr)
     sys.argv[:] = [""]
+    for name in config.get("import_aliases") or []:
+        from . import import_alias
+
+        import_alias.install(name)
     if config.get("logging"):
         from .logging_config import LoggingConfig
 

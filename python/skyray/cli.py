@@ -25,16 +25,42 @@ def main(arguments: list[str] | None = None) -> int:
     status.add_argument(
         "--address", default="auto", help="session directory (default: the only one)"
     )
+    program = commands.add_parser("run", help="run a program in which `import ray` means skyray")
+    program.add_argument("-m", dest="is_module", action="store_true", help="PROGRAM is a module")
+    program.add_argument("program", metavar="PROGRAM", help="a file, or the name of a module")
+    program.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="its own")
     bench = commands.add_parser("bench", help="measure skyray, and Ray beside it")
     given = sys.argv[1:] if arguments is None else arguments
-    if "bench" in given:  # Its modules are wanted for nothing else.
+    if given[:1] == ["bench"]:  # Its modules are wanted for nothing else.
         from ._bench import command
 
         command.add_arguments(bench)
     chosen = parser.parse_args(arguments)
     if chosen.command == "bench":
         return command.run(chosen)
+    if chosen.command == "run":
+        return _run(chosen.program, chosen.arguments, chosen.is_module)
     return _status(chosen.address)
+
+
+def _run(program: str, arguments: list[str], is_module: bool) -> int:
+    import os
+    import runpy
+
+    from . import import_alias
+
+    import_alias.install()
+    # As `python PROGRAM` and `python -m PROGRAM` have them.
+    sys.argv[:] = [program, *arguments]
+    sys.path.insert(0, os.getcwd() if is_module else os.path.dirname(os.path.abspath(program)))
+    if is_module:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    elif os.path.exists(program):
+        runpy.run_path(program, run_name="__main__")
+    else:
+        print(f"skyray run: there is no file {program!r}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _status(address: str) -> int:

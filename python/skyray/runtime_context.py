@@ -163,8 +163,10 @@ class RuntimeContext:
         """Whether the actor that asks has been restarted.
 
         Raises:
-            RuntimeError: not called in an actor.
+            AssertionError: called at a driver.
+            RuntimeError: called in a task.
         """
+        self._check_in_worker()
         if self.get_actor_id() is None:
             raise RuntimeError("This method is only available in an actor.")
         return _core.context()["restarts"] > 0

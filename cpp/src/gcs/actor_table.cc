@@ -156,6 +156,12 @@ Status ActorTable::Kill(const ActorId& id, bool no_restart, ActorEffects& effect
   } else if (!actor.node.IsNil()) {
     actor.restart_on_exit = true;
     effects.stops.push_back({actor.node, id, actor.info.address().worker_id(), reason});
+  } else if (!RestartsLeft(actor.spec, actor.info)) {
+    Die(id, actor, ErrorCode::ActorDied, reason + " before it had started", effects);
+  } else {
+    // It waits for a node, or for its arguments, as before.
+    actor.info.set_restarts(actor.info.restarts() + 1);
+    Changed(id, actor, effects);
   }
   return Status();
 }

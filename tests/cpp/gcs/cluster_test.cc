@@ -221,6 +221,19 @@ TEST_F(ClusterTest, KillWithRestartRestarts) {
   EXPECT_THAT(Orders(), ElementsAre("start 1 @1"));
 }
 
+TEST_F(ClusterTest, KillWithRestartOfOneThatWaitsIsARestart) {
+  pb::ActorSpec spec = Spec(a, /*cpus=*/8);  // More than there are.
+  spec.set_max_restarts(1);
+  Create(spec);
+  Kill(a, /*no_restart=*/false);
+  EXPECT_EQ(Info(a).state(), pb::PENDING);
+  EXPECT_EQ(Info(a).restarts(), 1u);
+  EXPECT_THAT(Orders(), IsEmpty());
+  Kill(a, /*no_restart=*/false);
+  EXPECT_EQ(Info(a).state(), pb::DEAD);
+  EXPECT_THAT(Info(a).death_message(), HasSubstr("killed by skyray.kill() before it had started"));
+}
+
 TEST_F(ClusterTest, KilledWhileItIsBornItIsStoppedWhenItIs) {
   Create(Spec(a));
   Kill(a);
