@@ -4,7 +4,7 @@
     skyray run train.py --epochs 3
     skyray run -m package.train
 
-or, in a program, before anything imports Ray::
+or, in a program, before anything imports Ray and before ``init()``::
 
     from skyray import import_alias
 

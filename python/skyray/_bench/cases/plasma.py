@@ -159,26 +159,23 @@ def ray_cycles(bench: Bench) -> Metrics:
     return metrics
 
 
-@case(
-    kb_1=at_least(4),
-    kb_100=at_least(4),
-    mb_1=at_least(3),
-    mb_100=at_least(1.5),
-    mb_100_own=at_least(1.5),
-)
+CYCLE_CLAIMS = {
+    "kb_1": at_least(4),
+    "kb_100": at_least(4),
+    "mb_1": at_least(3),
+    "mb_100": at_least(1.5),
+    "mb_100_own": at_least(1.5),
+}
+
+
+@case(**CYCLE_CLAIMS)
 def plasma_cycle_1_client(bench: Bench) -> Metrics:
     """Cycles per second of one client: ≥ 4 times Arrow's up to 100 KB, ≥ 3 at 1 MB, ≥ 1.5
     at 100 MB however written."""
     return cycles(bench, 1)
 
 
-@case(
-    kb_1=at_least(4),
-    kb_100=at_least(4),
-    mb_1=at_least(3),
-    mb_100=at_least(1.5),
-    mb_100_own=at_least(1.5),
-)
+@case(**CYCLE_CLAIMS)
 def plasma_cycle_4_clients(bench: Bench) -> Metrics:
     """Cycles per second of four processes together: the same claims."""
     return cycles(bench, 4)
