@@ -61,6 +61,7 @@ if __name__ == "__main__":
     assert ray.get(counter.add.remote()) == (1, "skyray", "skyray.util.multiprocessing.pool")
     try:
         ray.get(fails.remote())
+        raise AssertionError("it does not fail")
     except RayTaskError as error:
         assert isinstance(error, ray.exceptions.RayTaskError) and isinstance(error, KeyError)
     queue = helper.Queue()

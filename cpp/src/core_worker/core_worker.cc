@@ -407,14 +407,9 @@ int64_t CoreWorker::OnTimer(int64_t now_ns) {
   int64_t next = submitter_.ReturnIdle(now_ns, actions);
   Perform(nullptr, actions);
   if (!unreachable_.empty()) next = std::min(next, ProbeDue(now_ns));
-  if (executing_since_ns_ != 0 && !calls_.empty()) {
-    // Calls that wait behind a long task may run elsewhere.
-    if (now_ns - executing_since_ns_ >= options_.long_task_ns) {
-      HandBackQueued();
-    } else {
-      next = std::min(next, executing_since_ns_ + options_.long_task_ns);
-    }
-  }
+  const int64_t hand_back_at = HandBackDue();
+  if (hand_back_at > now_ns) return std::min(next, hand_back_at);
+  HandBackQueued();
   return next;
 }
 

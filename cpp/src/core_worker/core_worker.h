@@ -424,8 +424,8 @@ class CoreWorker : private GatewayHandler {
   void Started(Lock& lock, const IncomingCall& call);
   void Finished(IncomingCall& call);
   void WakeIdle(size_t group);
-  // In time to hand it back, should what runs take long.
-  void LookAtWhatWaits();
+  // When what is queued behind the running task may run elsewhere; INT64_MAX: never.
+  int64_t HandBackDue() const;
   void EndIfDone();
   bool TakesCalls() const { return exit_reason_.empty() || exit_after_queued_; }
 

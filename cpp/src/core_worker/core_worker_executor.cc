@@ -81,12 +81,12 @@ void CoreWorker::OnCall(Channel& channel, std::span<const uint8_t> body) {
     paused_.push_back(gateway_.Share(channel));
   }
   WakeIdle(group);
-  if (idle_.empty() && was_empty) LookAtWhatWaits();
+  if (idle_.empty() && was_empty) gateway_.WakeForTimer(HandBackDue());
 }
 
-void CoreWorker::LookAtWhatWaits() {
-  if (executing_since_ns_ == 0 || calls_.empty() || is_actor_) return;
-  gateway_.WakeForTimer(executing_since_ns_ + options_.long_task_ns);
+int64_t CoreWorker::HandBackDue() const {
+  if (executing_since_ns_ == 0 || calls_.empty() || is_actor_) return INT64_MAX;
+  return executing_since_ns_ + options_.long_task_ns;
 }
 
 // The leader first: it is this very thread, and no other has to be woken.
@@ -173,7 +173,7 @@ std::unique_ptr<IncomingCall> CoreWorker::NextCall(size_t group, bool* alone) {
     }
     if (auto call = TakesCalls() ? calls_.PopFrom(group) : nullptr) {
       executing_since_ns_ = NowNs();
-      LookAtWhatWaits();
+      gateway_.WakeForTimer(HandBackDue());
       Started(lock, *call);
       if (alone != nullptr) {
         *alone = std::none_of(idle_.begin(), idle_.end(), [group](const IdleThread* thread) {
