@@ -163,8 +163,8 @@ class Store {
     Builder builder;
     std::vector<int> fds;
     Body type = Body::NONE;
-    const uint64_t request_id = RequestId(what);
     const auto body = BodyOf(builder, what % 16, type, fds);
+    const uint64_t request_id = type == Body::Segments ? next_request_ : RequestId(what);
     builder.Finish(fb::plasma::CreateMessage(builder, request_id, type, body));
     std::vector<uint8_t> frame(sizeof(ipc::FrameHeader));
     ipc::FrameHeader header{};
@@ -204,6 +204,9 @@ class Store {
       case 8:
         type = Body::CreateReply;
         return Created(builder, fds);
+      case 12:
+        type = Body::Segments;
+        return Ahead(builder, fds);
       default:
         type = Body::GetReply;
         return Got(builder, fds);
@@ -219,6 +222,12 @@ class Store {
                                          flags % 8 == 7 ? nullptr : &place, segments,
                                          flags / 8 % 8 == 7)
         .Union();
+  }
+
+  flatbuffers::Offset<void> Ahead(Builder& builder, std::vector<int>& fds) {
+    auto segments = Segments(builder, fds);
+    if (segments.IsNull()) segments = builder.CreateVectorOfStructs<fb::plasma::NewSegment>({});
+    return fb::plasma::CreateSegments(builder, segments).Union();
   }
 
   flatbuffers::Offset<void> Got(Builder& builder, std::vector<int>& fds) {

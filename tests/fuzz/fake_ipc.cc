@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/logging.h"
 #include "ipc/connection.h"
 #include "ipc/frame_input.h"
 #include "plasma/system_facts.h"
@@ -46,7 +47,7 @@ constexpr size_t kSentFdsMax = 8;
 // One connection, as its owner and the peer see it.
 struct Line {
   ipc::FrameInput input;
-  std::deque<ipc::Frame> sent;
+  std::vector<ipc::Frame> sent;
   size_t sent_bytes = 0;
   size_t sent_fds = 0;
   bool close_after_send = false;
@@ -81,6 +82,7 @@ Connection::~Connection() { Close(); }
 void Connection::Start() {}
 void Connection::SetFrameBytesMax(uint32_t bytes) { state_->input.SetFrameBytesMax(bytes); }
 void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds) {
+  SKYRAY_CHECK(fds.size() <= kFrameFdsMax);
   if (!state_->open) return;
   state_->sent_bytes += sizeof(FrameHeader) + body.size();
   state_->sent_fds += fds.size();
@@ -185,10 +187,10 @@ void Receive(ipc::ConnectionId connection, std::span<const uint8_t> bytes) {
   Deliver(connection, *line);
 }
 
-std::deque<ipc::Frame> TakeSent(ipc::ConnectionId connection) {
+std::vector<ipc::Frame> TakeSent(ipc::ConnectionId connection) {
   const auto line = FindLine(connection);
   if (!line) return {};
-  std::deque<ipc::Frame> sent = std::exchange(line->sent, {});
+  std::vector<ipc::Frame> sent = std::exchange(line->sent, {});
   line->sent_bytes = line->sent_fds = 0;
   if (line->close_after_send) {
     the_exchange.lock()->connections.erase(connection);

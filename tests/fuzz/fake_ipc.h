@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,7 +30,7 @@ bool IsOpen(ipc::ConnectionId connection);
 // Bytes from the peer, cut anyhow.
 void Receive(ipc::ConnectionId connection, std::span<const uint8_t> bytes);
 // The peer reads what it was sent; what it had sent meanwhile is then handled.
-std::deque<ipc::Frame> TakeSent(ipc::ConnectionId connection);
+std::vector<ipc::Frame> TakeSent(ipc::ConnectionId connection);
 void Disconnect(ipc::ConnectionId connection);
 
 // Called with each frame just before the server's handler is.

@@ -135,6 +135,12 @@ void Peer::CheckReply(const ipc::Frame& frame) {
   if (message == nullptr) Fail("the store sends what is no message");
   const Body type = message->body_type();
   auto& mine = asked[*connection_];
+  if (const auto* segments = message->body_as_Segments()) {
+    if (!mine.contains({message->request_id(), Body::GetReply})) {
+      Fail("the store sends segments that nobody asked for");
+    }
+    return TakeSegments(*segments, frame.fds.size());
+  }
   const auto question = mine.find({message->request_id(), type});
   if (question == mine.end()) {
     Fail(std::string("the store answers what nobody asked: ") + fbp::EnumNameBody(type) + " to " +

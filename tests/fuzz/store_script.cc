@@ -31,7 +31,7 @@ namespace skyray::fuzz {
 namespace {
 
 constexpr size_t kClients = 4;
-constexpr size_t kIds = 10;
+constexpr size_t kIds = 24;  // More than a frame has descriptors.
 constexpr size_t kRecordsMax = 256;
 constexpr size_t kRecordsPerAudit = 8;
 
@@ -256,7 +256,7 @@ void Run::Say(const Record& record) {
   const ObjectId id = ObjectFrom(record.id);
   const auto ids = [&] {
     std::vector<fbp::Id> wire;
-    for (uint32_t i = 0; i < 16; ++i) {
+    for (uint32_t i = 0; i < 32; ++i) {
       if ((record.a >> i & 1) != 0) wire.push_back(*plasma::ToWire(ObjectFrom(record.id + i)));
     }
     return builder.CreateVectorOfStructs(wire);

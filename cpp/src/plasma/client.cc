@@ -344,14 +344,21 @@ void Client::ReturnAbandoned() {
 
 template <class Reply>
 Status Client::TakeSegments(Answer<Reply>& answer) {
-  if (answer.body->new_segments() == nullptr) return Status();
-  const auto& listed = *answer.body->new_segments();
-  std::vector<UniqueFd>& fds = answer.reply.frame.fds;
-  if (listed.size() != fds.size()) {
+  for (StoreChannel::Reply& ahead : answer.reply.ahead) {
+    const auto* listed = ahead.message->template body_as<fb::plasma::Segments>()->new_segments();
+    if (Status status = TakeListed(listed, ahead.frame.fds); !status.ok()) return status;
+  }
+  return TakeListed(answer.body->new_segments(), answer.reply.frame.fds);
+}
+
+Status Client::TakeListed(const flatbuffers::Vector<const fb::plasma::NewSegment*>* listed,
+                          std::vector<UniqueFd>& fds) {
+  if (listed == nullptr) return Status();
+  if (listed->size() != fds.size()) {
     return channel_.Break(ProtocolBroken("segments without descriptors"));
   }
-  for (flatbuffers::uoffset_t i = 0; i < listed.size(); ++i) {
-    const fb::plasma::NewSegment& segment = *listed.Get(i);
+  for (flatbuffers::uoffset_t i = 0; i < listed->size(); ++i) {
+    const fb::plasma::NewSegment& segment = *listed->Get(i);
     if (segment.index() >= kMemorySegmentsMax && segment.index() < kFallbackSegmentFirst) {
       return channel_.Break(ProtocolBroken("too many segments"));
     }

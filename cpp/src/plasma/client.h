@@ -188,6 +188,8 @@ class Client {
   void ReturnAbandoned();
   template <class Reply>
   Status TakeSegments(Answer<Reply>& answer);
+  Status TakeListed(const flatbuffers::Vector<const fb::plasma::NewSegment*>* listed,
+                    std::vector<UniqueFd>& fds);
   Result<std::shared_ptr<Mapping>> MappingOf(const fb::plasma::Place& place,
                                              uint64_t metadata_bytes, bool writable);
   // Forgets a fallback segment whose object this client refers to no more.

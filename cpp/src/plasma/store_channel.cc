@@ -12,12 +12,20 @@
 #include "ipc/fd_passing.h"
 #include "ipc/socket.h"
 #include "ipc/verify.h"
+#include "plasma/wire.h"
 
 namespace skyray::plasma {
 namespace {
 
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kInputKeptBytesMax = 1 << 20;
+// As many as the largest get can need.
+constexpr size_t kAheadMax = kIdsPerRequestMax / ipc::kFrameFdsMax;
+
+Status NobodyAsked(fb::plasma::Body type) {
+  return ProtocolBroken(std::string("an answer nobody asked for: ") +
+                        fb::plasma::EnumNameBody(type));
+}
 
 }  // namespace
 
@@ -115,18 +123,33 @@ Result<std::optional<StoreChannel::Reply>> StoreChannel::File(ipc::Frame frame, 
   reply.frame = std::move(frame);
   reply.message = ipc::Verified<fb::plasma::Message>(reply.frame);
   if (reply.message == nullptr) return Break(ProtocolBroken("a malformed message"));
+  if (reply.message->body_type() == fb::plasma::Body::Segments) {
+    if (Status status = KeepAhead(std::move(reply)); !status.ok()) return status;
+    return std::optional<Reply>();
+  }
   const uint64_t request_id = reply.message->request_id();
+  if (auto ahead = ahead_.extract(request_id)) reply.ahead = std::move(ahead.mapped());
   if (abandoned_.erase(request_id) > 0) {
     abandoned_replies_.push_back(std::move(reply));
     return std::optional<Reply>();
   }
   if (open_.erase(request_id) == 0) {
-    return Break(ProtocolBroken(std::string("an answer nobody asked for: ") +
-                                fb::plasma::EnumNameBody(reply.message->body_type())));
+    return Break(NobodyAsked(reply.message->body_type()));
   }
   if (request_id == wanted) return std::optional<Reply>(std::move(reply));
   filed_.emplace(request_id, std::move(reply));
   return std::optional<Reply>();
+}
+
+Status StoreChannel::KeepAhead(Reply segments) {
+  const uint64_t request_id = segments.message->request_id();
+  if (!open_.contains(request_id) && !abandoned_.contains(request_id)) {
+    return Break(NobodyAsked(fb::plasma::Body::Segments));
+  }
+  std::vector<Reply>& ahead = ahead_[request_id];
+  if (ahead.size() >= kAheadMax) return Break(ProtocolBroken("segments without end"));
+  ahead.push_back(std::move(segments));
+  return Status();
 }
 
 std::optional<StoreChannel::Reply> StoreChannel::TakeAbandoned() {

@@ -59,6 +59,7 @@ class StoreChannel {
   struct Reply {
     const fb::plasma::Message* message = nullptr;
     ipc::Frame frame;
+    std::vector<Reply> ahead = {};  // The Segments that came before it.
   };
   // Waits for the reply to `request_id`. Errors: Disconnected; Cancelled.
   Result<Reply> Receive(uint64_t request_id);
@@ -80,6 +81,7 @@ class StoreChannel {
   // False if nothing has come.
   Result<bool> ReadSome();
   Result<std::optional<Reply>> File(ipc::Frame frame, uint64_t wanted);
+  Status KeepAhead(Reply segments);
 
   UniqueFd socket_;
   ipc::LookAround look_;
@@ -93,6 +95,7 @@ class StoreChannel {
   size_t end_ = 0;
   std::vector<UniqueFd> input_fds_;
   std::unordered_set<uint64_t> open_;
+  std::unordered_map<uint64_t, std::vector<Reply>> ahead_;
   std::unordered_map<uint64_t, Reply> filed_;
   std::unordered_set<uint64_t> abandoned_;
   std::vector<Reply> abandoned_replies_;

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
 #include <utility>
 
 #include "common/logging.h"
@@ -191,11 +190,10 @@ uint64_t StoreServer::Deliver(Outcome outcome) {
   const uint64_t evicted_bytes = outcome.evicted_bytes;
   Carry(outcome);
   // The making of one may free, or want, another.
-  std::deque<FallbackWanted> wanted(outcome.fallback_wanted.begin(), outcome.fallback_wanted.end());
-  while (!wanted.empty()) {
-    const FallbackWanted next = wanted.front();
-    wanted.pop_front();
-    Outcome made = store_.FallbackMade(next.segment, MakeFallback(next), StoreNowMs());
+  std::vector<FallbackWanted> wanted = std::move(outcome.fallback_wanted);
+  for (size_t next = 0; next < wanted.size(); ++next) {
+    const Status status = MakeFallback(wanted[next]);
+    Outcome made = store_.FallbackMade(wanted[next].segment, status, StoreNowMs());
     Carry(made);
     wanted.insert(wanted.end(), made.fallback_wanted.begin(), made.fallback_wanted.end());
   }
@@ -251,13 +249,13 @@ void StoreServer::DeliverCreate(const CreateDone& done) {
                 fb::plasma::CreateCreateReply(builder_, ErrorCode::Ok, 0, nullptr, 0,
                                               /*unfinished=*/true));
   }
-  NewSegments listed;
-  std::vector<UniqueFd> fds;
-  AddNewSegment(sessions_.at(connection->second), done.place->segment, listed, fds);
+  NewSegments added{connection->second, done.request_id};
+  AddNewSegment(added, done.place->segment);
   const fb::plasma::Place place = ToWire(*done.place);
-  const auto segments = listed.empty() ? 0 : builder_.CreateVectorOfStructs(listed);
+  const auto segments = added.listed.empty() ? 0 : builder_.CreateVectorOfStructs(added.listed);
   Send(connection->second, done.request_id, fb::plasma::Body::CreateReply,
-       fb::plasma::CreateCreateReply(builder_, ErrorCode::Ok, 0, &place, segments), std::move(fds));
+       fb::plasma::CreateCreateReply(builder_, ErrorCode::Ok, 0, &place, segments),
+       std::move(added.fds));
 }
 
 void StoreServer::DeliverGet(const GetDone& done) {
@@ -273,13 +271,14 @@ void StoreServer::DeliverGet(const GetDone& done) {
   }
   const auto connection = connections_.find(done.client);
   if (connection == connections_.end()) return;
-  NewSegments listed;
-  std::vector<UniqueFd> fds;
+  NewSegments added{connection->second, done.request_id};
   std::vector<fb::plasma::Place> places;
   std::vector<uint64_t> metadata;
   places.reserve(done.places.size());
   for (const std::optional<ObjectPlace>& place : done.places) {
-    if (place) AddNewSegment(sessions_.at(connection->second), place->segment, listed, fds);
+    if (place && !AddNewSegment(added, place->segment)) {
+      return Drop(added.connection, "its get gives more segments than its version can hear of");
+    }
     places.push_back(place ? ToWire(*place) : fb::plasma::Place());
     if (place && place->metadata_bytes != 0) {
       metadata.resize(done.places.size());
@@ -293,12 +292,12 @@ void StoreServer::DeliverGet(const GetDone& done) {
                                             builder_.CreateString(loss.why.message())));
   }
   const auto wire_places = builder_.CreateVectorOfStructs(places);
-  const auto segments = listed.empty() ? 0 : builder_.CreateVectorOfStructs(listed);
+  const auto segments = added.listed.empty() ? 0 : builder_.CreateVectorOfStructs(added.listed);
   const auto wire_metadata = metadata.empty() ? 0 : builder_.CreateVector(metadata);
   const auto wire_losses = losses.empty() ? 0 : builder_.CreateVector(losses);
   Send(connection->second, done.request_id, fb::plasma::Body::GetReply,
        fb::plasma::CreateGetReply(builder_, wire_places, segments, wire_metadata, wire_losses),
-       std::move(fds));
+       std::move(added.fds));
 }
 
 const Segment* StoreServer::FindSegment(uint32_t segment) const {
@@ -315,18 +314,25 @@ std::span<uint8_t> StoreServer::MemoryOf(const ObjectPlace& place) const {
   return MemoryAt(place.segment, place.offset, place.bytes + place.metadata_bytes);
 }
 
-void StoreServer::AddNewSegment(Session& session, uint32_t segment, NewSegments& listed,
-                                std::vector<UniqueFd>& fds) const {
-  if (session.segments.contains(segment)) return;
+bool StoreServer::AddNewSegment(NewSegments& added, uint32_t segment) {
+  Session& session = sessions_.at(added.connection);
+  if (session.segments.contains(segment)) return true;
+  if (added.fds.size() == ipc::kFrameFdsMax) {
+    if (session.version < kProtocolVersionManySegments) return false;
+    const auto listed = builder_.CreateVectorOfStructs(std::exchange(added.listed, {}));
+    Send(added.connection, added.request_id, fb::plasma::Body::Segments,
+         fb::plasma::CreateSegments(builder_, listed), std::exchange(added.fds, {}));
+  }
   auto copy = SegmentFd(segment);
   if (!copy) {
     // Out of descriptors: the client hears of a segment it does not have, and says so.
     SKYRAY_LOG(Error) << "plasma store: " << copy.error().message();
-    return;
+    return true;
   }
   session.segments.insert(segment);
-  listed.emplace_back(FindSegment(segment)->mapping->bytes(), segment);
-  fds.push_back(std::move(*copy));
+  added.listed.emplace_back(FindSegment(segment)->mapping->bytes(), segment);
+  added.fds.push_back(std::move(*copy));
+  return true;
 }
 
 void StoreServer::ArmTimer() {

@@ -98,14 +98,21 @@ class StoreServer : private ipc::ServerHandler {
 
  private:
   struct Session {
-    ClientId client = 0;                    // 0 until it has said Connect.
+    ClientId client = 0;  // 0 until it has said Connect.
+    uint32_t version = 0;
     std::unordered_set<uint32_t> segments;  // It has their descriptors.
   };
   struct LocalGet {
     ObjectId id;
     std::function<void(std::optional<PinnedObject>)> done;
   };
-  using NewSegments = std::vector<fb::plasma::NewSegment>;
+  // What a client hears of with the reply to its request.
+  struct NewSegments {
+    ipc::ConnectionId connection;
+    uint64_t request_id;
+    std::vector<fb::plasma::NewSegment> listed = {};
+    std::vector<UniqueFd> fds = {};
+  };
 
   StoreServer(boost::asio::io_context& loop, const StoreOptions& options,
               std::vector<Segment> segments, EventHandler on_events);
@@ -135,9 +142,9 @@ class StoreServer : private ipc::ServerHandler {
   void DeliverGet(const GetDone& done);
   void GiveBack(const std::vector<Range>& ranges) const;
   std::span<uint8_t> MemoryAt(uint32_t segment, uint64_t offset, uint64_t bytes) const;
-  // The descriptor of `segment`, if `session` has not been sent it yet.
-  void AddNewSegment(Session& session, uint32_t segment, NewSegments& listed,
-                     std::vector<UniqueFd>& fds) const;
+  // The descriptor of `segment`, if that client has not been sent it yet; those that
+  // fill a frame are sent. False if they do and the client knows of one frame only.
+  bool AddNewSegment(NewSegments& added, uint32_t segment);
   template <class Table>
   void Send(ipc::ConnectionId connection, uint64_t request_id, fb::plasma::Body type,
             flatbuffers::Offset<Table> body, std::vector<UniqueFd> fds = {}) {

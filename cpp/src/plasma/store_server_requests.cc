@@ -117,6 +117,7 @@ bool StoreServer::HandleConnect(ipc::ConnectionId connection, Session& session,
     return true;
   }
   session.client = store_.AddClient(version >= kProtocolVersionAsksAgain);
+  session.version = version;
   connections_.emplace(session.client, connection);
   peer->SetFrameBytesMax(kRequestBytesMax);
   return true;

@@ -14,9 +14,12 @@ namespace skyray::plasma {
 
 // 2: creates may be unfinished; metadata, Evict, List, GetStats. A client of
 // version 1 hears of a create only when it has ended.
-constexpr uint32_t kProtocolVersion = 2;
+// 3: Segments. One of an earlier version that gets more new segments at once than
+// a frame carries is disconnected.
+constexpr uint32_t kProtocolVersion = 3;
 constexpr uint32_t kProtocolVersionMin = 1;
 constexpr uint32_t kProtocolVersionAsksAgain = 2;
+constexpr uint32_t kProtocolVersionManySegments = 3;
 // The largest request: a Get or Delete of kIdsPerRequestMax ids.
 constexpr uint32_t kRequestBytesMax = 16u << 20;
 constexpr size_t kIdsPerRequestMax = 500000;

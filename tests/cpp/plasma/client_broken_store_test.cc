@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <optional>
 
 #include "ipc/socket.h"
 #include "plasma/client.h"
@@ -50,6 +51,7 @@ class BrokenStore : public ReplyWaiter {
 
   bool Sleep(int) override {
     if (!socket.valid()) socket = UniqueFd(accept(listener.get(), nullptr, nullptr));
+    if (ahead_of) return SaySegments();
     // Notices have no answer; what is asked is known to the test.
     uint64_t request_id = 0;
     while (request_id == 0) {
@@ -66,6 +68,20 @@ class BrokenStore : public ReplyWaiter {
     EXPECT_TRUE(ipc::SendFrame(socket.get(), ipc::kFlatBuffer,
                                {builder.GetBufferPointer(), builder.GetSize()}, said.fds)
                     .ok());
+    return true;
+  }
+
+  // Empty Segments of the request `ahead_of`, and no answer.
+  bool SaySegments() {
+    Builder builder;
+    const auto none = builder.CreateVectorOfStructs<fb::plasma::NewSegment>({});
+    const auto body = fb::plasma::CreateSegments(builder, none).Union();
+    builder.Finish(fb::plasma::CreateMessage(builder, *ahead_of, Body::Segments, body));
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_TRUE(ipc::SendFrame(socket.get(), ipc::kFlatBuffer,
+                                 {builder.GetBufferPointer(), builder.GetSize()})
+                      .ok());
+    }
     return true;
   }
 
@@ -114,6 +130,7 @@ class BrokenStore : public ReplyWaiter {
   UniqueFd socket;
   UniqueFd memory;
   std::function<Answer(Builder&)> answer;
+  std::optional<uint64_t> ahead_of;
   std::unique_ptr<Client> client;
 };
 
@@ -173,6 +190,20 @@ TEST_F(ClientBrokenStoreTest, ALossSaysWhy) {
   ASSERT_TRUE(got) << got.error().message();
   ASSERT_FALSE(got->front());
   EXPECT_EQ(got->front().error().code(), ErrorCode::ObjectLost);
+}
+
+TEST_F(ClientBrokenStoreTest, SegmentsOfARequestThatIsNone) {
+  store.ahead_of = 77;
+  const auto got = store.client->Get({&id, 1}, 0);
+  ASSERT_FALSE(got);
+  ExpectDisconnected(got.error(), "nobody asked for: Segments");
+}
+
+TEST_F(ClientBrokenStoreTest, SegmentsWithoutEnd) {
+  store.ahead_of = 2;  // After Connect.
+  const auto got = store.client->Get({&id, 1}, 0);
+  ASSERT_FALSE(got);
+  ExpectDisconnected(got.error(), "segments without end");
 }
 
 TEST_F(ClientBrokenStoreTest, ALossWithoutAnError) {

@@ -66,9 +66,9 @@ TEST_F(StoreProtocolTest, TheHighestVersionThatBothSpeakIsPicked) {
   };
   EXPECT_EQ(answer(2, 0), 2u);
   EXPECT_EQ(answer(1, 0), 1u);
-  EXPECT_EQ(answer(9, 1), 2u);
-  EXPECT_EQ(answer(9, 2), 2u);
-  EXPECT_EQ(answer(9, 3), 0u);
+  EXPECT_EQ(answer(9, 1), kProtocolVersion);
+  EXPECT_EQ(answer(9, kProtocolVersion), kProtocolVersion);
+  EXPECT_EQ(answer(9, kProtocolVersion + 1), 0u);
   EXPECT_EQ(answer(9, 0), 0u);
   EXPECT_EQ(answer(0, 0), 0u);
 }

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "plasma/raw_peer.h"
 #include "plasma/store_fixture.h"
+#include "plasma/wire.h"
 
 namespace skyray::plasma {
 namespace {
@@ -213,6 +215,63 @@ TEST(StoreFallbackTest, AnObjectLargerThanTheStoreIsOnDisk) {
   }
   EXPECT_TRUE(store.StatsBecome([](const StoreStats& s) { return s.clients == 1; }));
   EXPECT_EQ(CountOpenFds(), fds) << "nothing of it is left open";
+}
+
+// Objects with a segment each: more than one frame has descriptors, twice over.
+class ManySegmentsTest : public ::testing::Test {
+ protected:
+  ManySegmentsTest() {
+    const auto owner = WorkerId::FromRandom();
+    PutText(*client, owner, std::string(kCapacity, 'f'));
+    for (size_t i = 0; i < kObjects; ++i) {
+      ids.push_back(PutText(*client, owner, "object " + std::to_string(i)));
+    }
+    EXPECT_EQ(store.Stats().objects.fallback.objects, kObjects);
+  }
+  static StoreOptions Options(const std::string& fallback_directory) {
+    StoreOptions options;
+    options.create_grace_ms = 0;
+    options.fallback_directory = fallback_directory;
+    return options;
+  }
+
+  static constexpr uint64_t kCapacity = 1 << 20;
+  static constexpr size_t kObjects = 3 * ipc::kFrameFdsMax - 1;
+  TemporaryDirectory directory;
+  RunningStore store{kCapacity, Options(directory.path())};
+  std::unique_ptr<Client> client = store.Connect();
+  std::vector<ObjectId> ids;
+};
+
+TEST_F(ManySegmentsTest, OneGetIsGivenThemAll) {
+  const auto other = store.Connect();
+  for (int round = 0; round < 2; ++round) {
+    auto views = other->Get(ids, 0);
+    ASSERT_TRUE(views.has_value()) << views.error().ToString();
+    for (size_t i = 0; i < kObjects; ++i) {
+      EXPECT_EQ(TextOf((*views)[i]), "object " + std::to_string(i));
+      EXPECT_TRUE(other->Release(ids[i]).ok());
+    }
+  }
+}
+
+TEST_F(ManySegmentsTest, AClientOfAnEarlierVersionIsGivenAFrameFullAndNoMore) {
+  RawPeer peer(store.socket_path);
+  peer.Connect(kProtocolVersionManySegments - 1);
+  flatbuffers::FlatBufferBuilder builder;
+  const auto get = [&](size_t begin, size_t count) {
+    const auto wire = builder.CreateVectorOfStructs(
+        reinterpret_cast<const fb::plasma::Id*>(ids.data() + begin), count);
+    peer.Say(builder, fb::plasma::Body::Get, fb::plasma::CreateGet(builder, wire, 0));
+  };
+  get(0, ipc::kFrameFdsMax);
+  const auto* reply = peer.Expect<fb::plasma::GetReply>();
+  ASSERT_NE(reply, nullptr);
+  EXPECT_EQ(reply->new_segments()->size(), ipc::kFrameFdsMax);
+  EXPECT_EQ(peer.heard.fds.size(), ipc::kFrameFdsMax);
+  get(ipc::kFrameFdsMax, ipc::kFrameFdsMax + 1);
+  EXPECT_TRUE(peer.IsHungUp());
+  EXPECT_EQ(GetText(*client, ids.front()), "object 0");
 }
 
 TEST_F(StoreRunnerTest, ACallbackNeverRunsAfterTheRunner) {
