@@ -12,6 +12,7 @@
 #include <deque>
 #include <utility>
 
+#include "common/logging.h"
 #include "ipc/fd_passing.h"
 #include "ipc/frame_input.h"
 #include "ipc/socket.h"
@@ -35,10 +36,12 @@ struct OutgoingFrame {
 // Shared with the pending Asio handlers, which find it closed when they come late.
 struct Connection::State {
   State(asio::io_context& loop, UniqueFd fd, ConnectionHandlers h)
-      : socket(loop, fd.Release()), handlers(std::move(h)) {}
+      : socket(loop, fd.Release()),
+        handlers(std::make_shared<const ConnectionHandlers>(std::move(h))) {}
 
   asio::posix::stream_descriptor socket;
-  ConnectionHandlers handlers;
+  // Null once closed. Shared with the call that runs: it may destroy the Connection.
+  std::shared_ptr<const ConnectionHandlers> handlers;
   FrameInput input;
   std::deque<OutgoingFrame> output;
   size_t output_offset = 0;
@@ -56,10 +59,8 @@ static void Shut(const std::shared_ptr<S>& state, const Status& why) {
   state->open = false;
   boost::system::error_code ignored;
   state->socket.close(ignored);
-  // Moved out first: the handler may destroy the Connection, and with it these.
-  auto on_closed = std::move(state->handlers.on_closed);
-  state->handlers = {};
-  if (on_closed && !why.ok()) on_closed(why);
+  const auto handlers = std::move(state->handlers);
+  if (handlers->on_closed && !why.ok()) handlers->on_closed(why);
 }
 
 // Whether the peer leaves so much unread that it is no longer read from.
@@ -75,6 +76,7 @@ static void WaitToRead(const std::shared_ptr<S>& state);
 // Hands out the complete frames of the input. False once closed.
 template <class S>
 static bool Deliver(const std::shared_ptr<S>& state) {
+  const auto handlers = state->handlers;
   for (int delivered = 0; state->open && delivered < kFramesPerWakeMax; ++delivered) {
     if (IsBehind(*state)) break;
     auto frame = state->input.Next();
@@ -83,9 +85,7 @@ static bool Deliver(const std::shared_ptr<S>& state) {
       return false;
     }
     if (!*frame) break;
-    // Copied: a handler that destroys the Connection must not destroy itself.
-    auto on_frame = state->handlers.on_frame;
-    if (on_frame) on_frame(std::move(**frame));
+    if (handlers->on_frame) handlers->on_frame(std::move(**frame));
   }
   state->input.Compact();
   return state->open;
@@ -134,6 +134,16 @@ static void WaitToRead(const std::shared_ptr<S>& state) {
   }
 }
 
+// One sendmsg, with the descriptors beside its first byte; -1 with errno.
+static ssize_t SendParts(int socket, const iovec* parts, int count,
+                         const std::vector<UniqueFd>& with) {
+  int fds[kFrameFdsMax];
+  size_t fd_count = 0;
+  for (const UniqueFd& fd : with) fds[fd_count++] = fd.get();
+  return SendWithFds(socket, parts, count, std::span<const int>(fds, fd_count),
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 // Sends what the socket takes of the first frame. False if it takes no more for
 // now, or has failed: then `error` is not 0.
 template <class S>
@@ -141,14 +151,7 @@ static bool WriteFront(S& state, int& error) {
   OutgoingFrame& frame = state.output.front();
   const iovec part{frame.bytes.data() + state.output_offset,
                    frame.bytes.size() - state.output_offset};
-  int fds[kFrameFdsMax];
-  size_t fd_count = 0;
-  if (state.output_offset == 0) {
-    for (const UniqueFd& fd : frame.fds) fds[fd_count++] = fd.get();
-  }
-  const ssize_t done =
-      SendWithFds(state.socket.native_handle(), &part, 1, std::span<const int>(fds, fd_count),
-                  MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t done = SendParts(state.socket.native_handle(), &part, 1, frame.fds);
   if (done < 0) {
     if (errno == EINTR) return true;
     if (errno != EAGAIN) error = errno;
@@ -211,22 +214,29 @@ void Connection::DeliverArrived() {
 void Connection::SetFrameBytesMax(uint32_t bytes) { state_->input.SetFrameBytesMax(bytes); }
 
 void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds) {
+  SKYRAY_CHECK(fds.size() <= kFrameFdsMax);
   if (!state_->open) return;
-  const FrameHeader header{static_cast<uint32_t>(body.size()), kind,
-                           static_cast<uint16_t>(fds.size())};
+  FrameHeader header{static_cast<uint32_t>(body.size()), kind, static_cast<uint16_t>(fds.size())};
+  const size_t bytes = sizeof header + body.size();
+  size_t sent = 0;
+  if (state_->output.empty()) {
+    // Most often the socket takes it all, and nothing is copied or kept.
+    const iovec parts[] = {{&header, sizeof header},
+                           {const_cast<uint8_t*>(body.data()), body.size()}};
+    const ssize_t done = SendParts(state_->socket.native_handle(), parts, 2, fds);
+    if (done > 0) sent = static_cast<size_t>(done);
+    if (sent == bytes) return;
+  }
   OutgoingFrame frame;
-  frame.bytes.resize(sizeof header + body.size());
+  frame.bytes.resize(bytes);
   std::memcpy(frame.bytes.data(), &header, sizeof header);
   if (!body.empty()) std::memcpy(frame.bytes.data() + sizeof header, body.data(), body.size());
-  frame.fds = std::move(fds);
-  state_->output_bytes += frame.bytes.size();
+  if (sent == 0) frame.fds = std::move(fds);
+  state_->output_bytes += bytes - sent;
   state_->output_fds += frame.fds.size();
   state_->output.push_back(std::move(frame));
   if (state_->output.size() > 1) return;  // The writer is waiting for the socket.
-  int error = 0;
-  while (!state_->output.empty() && WriteFront(*state_, error) && error == 0) {
-  }
-  if (state_->output.empty()) return;  // Most often: the peer has it already.
+  state_->output_offset = sent;
   // From the loop, not from here: a write that failed must not call on_closed
   // inside the caller's Send.
   asio::post(state_->socket.get_executor(), [state = state_] { WriteSome(state); });

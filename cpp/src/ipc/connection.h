@@ -47,6 +47,7 @@ class Connection {
   void DeliverArrived();
   // The cap on what the peer may send; kHelloBytesMax until raised.
   void SetFrameBytesMax(uint32_t bytes);
+  // REQUIRES: at most kFrameFdsMax descriptors.
   void Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds = {});
   // Sends a finished FlatBuffer.
   void Send(const flatbuffers::FlatBufferBuilder& message, std::vector<UniqueFd> fds = {});
