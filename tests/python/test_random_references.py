@@ -11,7 +11,7 @@ import os
 import random
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 import cloudpickle
@@ -68,6 +68,11 @@ Variable = tuple[Any, Expected]  # The reference comes first.
 @skyray.remote(num_cpus=0.1)
 def same(value: Any) -> Any:
     return value
+
+
+@skyray.remote(num_cpus=0.1)
+def first_of(first: Any, *others: Any) -> Any:
+    return first
 
 
 @skyray.remote(num_cpus=0.1)
@@ -140,6 +145,7 @@ class Walk:
             (20, self.check_one),
             (10, self.forget),
             (10, self.pass_by_value),
+            (8, self.pass_several),
             (8, self.pass_inside),
             (4, self.pass_through_another),
             (8, self.hold),
@@ -222,6 +228,15 @@ class Walk:
     def pass_by_value(self) -> None:
         for ref, expected in self.some(1):
             self.add(same.remote(ref), expected)
+
+    def pass_several(self) -> None:
+        """Some of them several times, and some that are not there yet."""
+        if not self.variables:
+            return
+        chosen = self.random.choices(self.some(3) or self.variables[:1], k=4)
+        risks = frozenset().union(*(each.risks for _, each in chosen))
+        ref = first_of.remote(*(ref for ref, _ in chosen))
+        self.add(ref, replace(chosen[0][1], risks=chosen[0][1].risks | risks))
 
     def pass_inside(self) -> None:
         inner = self.some(2)

@@ -260,6 +260,8 @@ class CoreWorker : private GatewayHandler {
   void SendStillNeeded();
 
   void Apply(ReadyEffects& ready);
+  // Tasks whose last argument has become ready go on.
+  void Unblock(std::span<Task* const> unblocked);
   void Apply(FreedEffects& freed);
   void Perform(Lock* lock, SubmitActions& actions);
   void FailObject(Object* object, ErrorCode code, const std::string& message);

@@ -447,11 +447,7 @@ void CoreWorker::Apply(ReadyEffects& ready) {
   for (const auto& [channel_id, object] : ready.answers) {
     if (Channel* channel = gateway_.FindChannel(channel_id)) AnswerBorrower(*channel, *object);
   }
-  for (Task* task : ready.unblocked) {
-    if (task->unresolved > 0) continue;
-    awaiting_arguments_.Remove(task);
-    Dispatch(nullptr, task);
-  }
+  Unblock(ready.unblocked);
 }
 
 void CoreWorker::Apply(FreedEffects& freed) {

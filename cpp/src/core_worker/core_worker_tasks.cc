@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Submitting tasks, leasing workers for them, and taking their replies.
 #include <algorithm>
+#include <boost/container/small_vector.hpp>
 
 #include "common/logging.h"
 #include "core_worker/core_worker.h"
@@ -141,6 +142,29 @@ void CoreWorker::Dispatch(Lock* lock, Task* task) {
   SubmitActions actions;
   submitter_.Submit(task, actions);
   Perform(lock, actions);
+}
+
+void CoreWorker::Unblock(std::span<Task* const> unblocked) {
+  // Sorted before any goes on: what one sets off may complete an actor's calls, and end
+  // its creation, that come later here.
+  boost::container::small_vector<Task*, 4> tasks;
+  std::vector<Task*> creations;
+  std::vector<Actor*> actors;
+  for (Task* task : unblocked) {
+    awaiting_arguments_.Remove(task);
+    if (task->actor == nullptr) {
+      tasks.push_back(task);
+    } else if (creations_.contains(task)) {
+      creations.push_back(task);
+    } else if (std::find(actors.begin(), actors.end(), task->actor) == actors.end()) {
+      actors.push_back(task->actor);
+    }
+  }
+  for (Task* task : tasks) Dispatch(nullptr, task);
+  for (Task* creation : creations) {
+    if (creations_.contains(creation)) Dispatch(nullptr, creation);
+  }
+  for (Actor* actor : actors) PumpActor(nullptr, actor);
 }
 
 void CoreWorker::Perform(Lock* lock, SubmitActions& actions) {

@@ -196,8 +196,7 @@ void ObjectTable::MadeReady(Object* object, ReadyEffects& ready) {
   for (auto& callback : extras.callbacks) ready.callbacks.push_back(std::move(callback));
   extras.callbacks.clear();
   for (Task* task : extras.dependents) {
-    --task->unresolved;
-    ready.unblocked.push_back(task);
+    if (--task->unresolved == 0) ready.unblocked.push_back(task);
   }
   extras.dependents.clear();
   for (const uint64_t channel : extras.remote_waiters) ready.answers.emplace_back(channel, object);

@@ -206,6 +206,40 @@ TEST_F(CoreWorkerActorsTest, AFailedArgumentLetsNoCallOvertake) {
   driver->Drop(argument);
 }
 
+// The first of them that goes on completes the others, too.
+TEST_F(CoreWorkerActorsTest, SeveralCallsFailWithOneArgument) {
+  Actor* actor = CreateAlive();
+  auto task_worker = NewWorker();
+  Object* argument = Submit();
+  std::vector<Object*> results;
+  for (int i = 0; i < 5; ++i) results.push_back(CallActor(actor, "", ArgumentsOf(argument)));
+  driver->Drop(argument);
+  Grant(*task_worker);
+  Call failing = Next(*task_worker);
+  task_worker->ReplyError(*failing, 1, {PayloadFormat::TaskError, "the cause", {}});
+  for (Object* result : results) EXPECT_EQ(Take(result), "the cause");
+  EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+}
+
+TEST_F(CoreWorkerActorsTest, AConstructorAndCallsFailWithOneArgument) {
+  Object* argument = Submit();
+  ActorOptions options;
+  options.class_name = "Counter";
+  auto created = driver->CreateActor(std::move(options), ArgumentsOf(argument));
+  ASSERT_TRUE(created.has_value());
+  std::vector<Object*> results;
+  for (int i = 0; i < 5; ++i) {
+    results.push_back(CallActor(created->actor, "", ArgumentsOf(argument)));
+  }
+  driver->Drop(argument);
+  Grant(*worker);
+  Call failing = Next(*worker);
+  worker->ReplyError(*failing, 1, {PayloadFormat::TaskError, "the cause", {}});
+  const std::string cause = "C" + created->actor->id.Hex() + "the cause";
+  for (Object* result : results) EXPECT_EQ(Take(result), cause);
+  EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+}
+
 TEST_F(CoreWorkerActorsTest, ItsDeathFailsCallsUnderWayAndLaterOnes) {
   for (const bool told_first : {true, false}) {
     if (worker == nullptr) worker = NewWorker();

@@ -115,6 +115,23 @@ TEST_F(CoreWorkerTasksTest, AnArgumentIsWaitedForAndRidesInTheCall) {
   EXPECT_EQ(driver->GetStatistics().objects, 0u);
 }
 
+TEST_F(CoreWorkerTasksTest, OneArgumentGivenTwiceIsWaitedForOnce) {
+  Object* first = Submit();
+  CallArguments arguments = ArgumentsOf(first);
+  driver->Hold(first);
+  arguments.refs.push_back({1, "", first});
+  Object* second = Submit(0, std::move(arguments));
+  Grant(*worker);
+  RunOne(*worker, "intermediate");
+  Call call = Next(*worker);
+  EXPECT_EQ(call->call.ref_args.size(), 2u);
+  Reply(*worker, *call, "done");
+  EXPECT_EQ(Take(second), "done");
+  driver->Drop(first);
+  EXPECT_EQ(driver->GetStatistics().objects, 0u);
+  EXPECT_EQ(driver->GetStatistics().tasks_pending, 0u);
+}
+
 TEST_F(CoreWorkerTasksTest, ALargeArgumentIsReadFromTheStore) {
   const std::string large(1 << 20, 'A');
   auto put = driver->Put(TextParts(large), {});

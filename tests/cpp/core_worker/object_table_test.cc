@@ -403,16 +403,18 @@ TEST_F(ObjectTableTest, ASecondCopyIsNoNews) {
   Drop(object);
 }
 
-TEST_F(ObjectTableTest, DependentTasksHaveOneArgumentLessToWaitFor) {
+TEST_F(ObjectTableTest, DependentTasksAreUnblockedOnceByTheirLastArgument) {
   Object* object = New();
-  Task twice, once;
+  Task twice, once, more;
   twice.unresolved = 2;
   once.unresolved = 1;
-  object->Extras().dependents = {&twice, &once, &twice};
+  more.unresolved = 2;
+  object->Extras().dependents = {&twice, &once, &twice, &more};
   Fill(object);
-  EXPECT_THAT(ready.unblocked, ElementsAre(&twice, &once, &twice));
+  EXPECT_THAT(ready.unblocked, ElementsAre(&once, &twice));
   EXPECT_EQ(twice.unresolved, 0);
   EXPECT_EQ(once.unresolved, 0);
+  EXPECT_EQ(more.unresolved, 1);
   Drop(object);
 }
 

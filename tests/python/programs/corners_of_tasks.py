@@ -45,6 +45,70 @@ def a_group_of_exceptions(ray: Any) -> Any:
         )
 
 
+@program(expected=(6, [3, 3], 3, ["ValueError"] * 4, ["RayActorError"] * 2))
+def a_reference_that_is_given_twice_before_it_is_ready(ray: Any) -> Any:
+    @ray.remote
+    def after(reader: Any) -> int:
+        return 3 if ray.get(reader.read.remote()) else 0
+
+    @ray.remote
+    def fails_after(reader: Any) -> None:
+        ray.get(reader.read.remote())
+        raise ValueError("the cause")
+
+    @ray.remote
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @ray.remote
+    class Gate:
+        def __init__(self) -> None:
+            self.opened = asyncio.Event()
+
+        async def read(self) -> bool:
+            await self.opened.wait()
+            return True
+
+        async def open(self) -> None:
+            self.opened.set()
+
+    @ray.remote
+    class Takes:
+        def __init__(self, value: int = 0) -> None:
+            self.value = value
+
+        def take(self, a: int, b: int = 0) -> int:
+            return max(a, b)
+
+    def failure(ref: Any) -> str:
+        error = caught(lambda: ray.get(ref))
+        cause = getattr(error, "cause", None)
+        if cause is None:
+            return (
+                "RayActorError" if isinstance(error, ray.exceptions.RayActorError) else repr(error)
+            )
+        return type(cause).__name__
+
+    gate = Gate.remote()
+    actor = Takes.remote()
+    value = after.options(num_cpus=0).remote(gate)
+    both = add.remote(value, value)
+    taken = [actor.take.remote(value, value) for _ in range(2)]
+    built = Takes.remote(value).take.remote(value, value)
+    failed = fails_after.options(num_cpus=0).remote(gate)
+    failures = [add.remote(failed, failed), *(actor.take.remote(failed, failed) for _ in range(3))]
+    unbuilt = Takes.remote(failed)
+    unborn = [unbuilt.take.remote(failed) for _ in range(2)]
+    ray.get(gate.open.remote())
+    return (
+        ray.get(both),
+        ray.get(taken),
+        ray.get(built),
+        [failure(ref) for ref in failures],
+        [failure(ref) for ref in unborn],
+    )
+
+
 @program(expected=(1, 2, 2))
 def an_error_in_del_fails_nothing(ray: Any) -> Any:
     class Loud:
