@@ -87,6 +87,8 @@ def method(*args: Any, **options: Any) -> Any:
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from .dag import ClassMethodNode, ClassNode
+
     # What it takes, and its options.
     _MethodDescription = tuple[Parameters, _core.MethodOptions]
 
@@ -143,6 +145,12 @@ class ActorMethod:
         return ActorMethod(self._core, self._name, (parameters, merged), self._groups)
 
     _remote = remote_with_options
+
+    def bind(self, *args: Any, **kwargs: Any) -> ClassMethodNode:
+        """A call to be made later, as a node of a graph: see :mod:`skyray.dag`."""
+        from .dag import ClassMethodNode
+
+        return ClassMethodNode(self, args, kwargs, {}, {})
 
 
 class ActorHandle:
@@ -354,6 +362,12 @@ class ActorClass:
         return ActorClass(self._cls, {**self._options, **options}, self._blueprint)
 
     _remote = remote_with_options
+
+    def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
+        """An actor to be made later, as a node of a graph: see :mod:`skyray.dag`."""
+        from .dag import ClassNode
+
+        return ClassNode(self, args, kwargs)
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Makes an actor. Returns at once; calls wait until it is there.

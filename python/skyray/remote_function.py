@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, cast
 
 from . import _core
 from ._arity import arity_of, parameters_of
@@ -24,6 +24,9 @@ from .options import (
     validate_options,
     value_of,
 )
+
+if TYPE_CHECKING:
+    from .dag import FunctionNode
 
 __all__ = ["RemoteFunction"]
 
@@ -85,6 +88,12 @@ class RemoteFunction(Generic[R]):
         return RemoteFunction(self._function, {**self._options, **options}, self._code)
 
     _remote = remote_with_options
+
+    def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
+        """A call to be made later, as a node of a graph: see :mod:`skyray.dag`."""
+        from .dag import FunctionNode
+
+        return FunctionNode(self, args, kwargs)
 
     def __reduce__(self) -> Any:
         return RemoteFunction, (self._function, self._options)

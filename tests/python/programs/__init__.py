@@ -65,6 +65,7 @@ from . import (  # noqa: E402
     corners_of_tasks,  # noqa: F401
     environment,  # noqa: F401
     failures,  # noqa: F401
+    graphs,  # noqa: F401
     known,  # noqa: F401
     objects,  # noqa: F401
     tasks,  # noqa: F401

@@ -40,7 +40,7 @@ MODULES = (
 # Where the tables of options are: module and names, Ray's and skyray's.
 _RAY_OPTIONS = "ray._common.ray_option_utils"
 
-_LATER = "placement groups and graphs of calls are not built yet"
+_LATER = "placement groups are not built yet"
 _ELSEWHERE = "of libraries, the dashboard, other machines and other languages"
 _RUNTIME = "made by the runtime alone"
 _REFERENCES = "references are made by calls and put alone; ObjectID is the id"
@@ -133,9 +133,6 @@ def _options(module_name: str) -> dict[str, Any]:
 ALLOWED: dict[str, str] = {
     **dict.fromkeys(
         (
-            "actor.ActorClass.bind",
-            "actor.ActorMethod.bind",
-            "remote_function.RemoteFunction.bind",
             "util.get_current_placement_group",
             "util.get_placement_group",
             "util.placement_group",
