@@ -19,6 +19,10 @@ class Closed(Exception):
     """The raylet is gone."""
 
 
+class ProtocolBroken(Closed):
+    """What came is not of this protocol; the raylet may well be there."""
+
+
 class Channel:
     """Frames of JSON, all of one kind (cpp/src/ipc/frame.h), over ``fd``."""
 
@@ -39,7 +43,8 @@ class Channel:
         """Reads once; the messages that are complete now, each with its descriptors.
 
         Raises:
-            Closed: the raylet closed its end, or does not speak this protocol.
+            Closed: the raylet closed its end.
+            ProtocolBroken: it does not speak this protocol.
         """
         try:
             data, ancillary, _, _ = self.socket.recvmsg(
@@ -57,12 +62,12 @@ class Channel:
         while len(self._bytes) >= _HEADER.size:
             length, kind, fds = _HEADER.unpack_from(self._bytes)
             if kind != self._kind or length > _BODY_BYTES_MAX or fds > _FDS_MAX:
-                raise Closed
+                raise ProtocolBroken(f"a frame of {length} bytes, kind {kind}, {fds} descriptors")
             end = _HEADER.size + length
             if len(self._bytes) < end:
                 break
             if len(self._fds) < fds:
-                raise Closed
+                raise ProtocolBroken(f"{len(self._fds)} descriptors of {fds}")
             message = json.loads(self._bytes[_HEADER.size : end])
             del self._bytes[:end]
             messages.append((message, [self._fds.popleft() for _ in range(fds)]))

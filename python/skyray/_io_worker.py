@@ -18,12 +18,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
-from ._channel import Channel, Closed
+from ._channel import Channel, Closed, ProtocolBroken
 
 _KIND = 101
 _THREADS = 4
 _PIECE_BYTES = 8 << 20
 _CLEAN_UP_S = 2
+_TEXT_MAX = 4096  # Characters of an error.
 # Such segments hold one object each, and are shown anew for each job.
 _FALLBACK_SEGMENT_FIRST = 65536
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -110,7 +111,9 @@ class IoWorker:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    # Some say what a server answered, whole pages of it.
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + " ..."
 
 
 def _open_file_system(url: str) -> tuple[Any, str]:
@@ -195,6 +198,10 @@ def main(arguments: list[str]) -> int:
     worker = IoWorker(channel)
     try:
         worker.run()
+    except ProtocolBroken as error:
+        # What was written is still needed: the raylet is there, and starts another.
+        print(f"the raylet's orders cannot be read: {error}", file=sys.stderr)
+        return 1
     except Closed:
         worker.clean_up()
     return 0

@@ -2,6 +2,7 @@
 #include "common/daemon.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,6 +29,13 @@ Result<UniqueFd> WatchOwner(int pid) {
                   "--owner-pid " + std::to_string(pid) + " is not the parent of this process");
   }
   return owner;
+}
+
+void RaiseOpenFilesLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace skyray

@@ -20,4 +20,7 @@ void ReportReady(UniqueFd& ready_fd, const Status& status);
 // whatever way. Errors: InvalidArgument, it is not (any more) our parent.
 Result<UniqueFd> WatchOwner(int pid);
 
+// As many descriptors as the system's administrator allows.
+void RaiseOpenFilesLimit();
+
 }  // namespace skyray

@@ -26,6 +26,10 @@ constexpr size_t kReadBytes = 64 << 10;
 constexpr int kFramesPerWakeMax = 64;
 // What a queued frame takes up beside its bytes, about.
 constexpr size_t kFrameOverheadBytes = 96;
+
+Status DoneWithPeer() {
+  return Status(ErrorCode::Disconnected, "closed after the last that was sent");
+}
 }  // namespace
 
 struct OutgoingFrame {
@@ -78,7 +82,7 @@ template <class S>
 static bool Deliver(const std::shared_ptr<S>& state) {
   const auto handlers = state->handlers;
   for (int delivered = 0; state->open && delivered < kFramesPerWakeMax; ++delivered) {
-    if (IsBehind(*state)) break;
+    if (IsBehind(*state) || state->close_after_send) break;
     auto frame = state->input.Next();
     if (!frame) {
       Shut(state, frame.error());
@@ -120,7 +124,7 @@ static void ReadSome(const std::shared_ptr<S>& state) {
 
 template <class S>
 static void WaitToRead(const std::shared_ptr<S>& state) {
-  if (!state->open || state->reading || IsBehind(*state)) return;
+  if (!state->open || state->reading || IsBehind(*state) || state->close_after_send) return;
   state->reading = true;
   auto resume = [state](const boost::system::error_code& error) {
     state->reading = false;
@@ -179,7 +183,7 @@ static void WriteSome(const std::shared_ptr<S>& state) {
                               ErrnoStatus("writing to the peer", error).message()));
   }
   if (state->output.empty()) {
-    if (state->close_after_send) return Shut(state, Status());
+    if (state->close_after_send) return Shut(state, DoneWithPeer());
   } else if (!state->writing) {
     state->writing = true;
     state->socket.async_wait(asio::posix::stream_descriptor::wait_write,
@@ -248,7 +252,7 @@ void Connection::Send(const flatbuffers::FlatBufferBuilder& message, std::vector
 
 void Connection::CloseAfterSend() {
   state_->close_after_send = true;
-  if (state_->output.empty()) Close();
+  asio::post(state_->socket.get_executor(), [state = state_] { WriteSome(state); });
 }
 
 void Connection::Close() { Shut(state_, Status()); }

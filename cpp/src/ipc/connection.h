@@ -10,7 +10,8 @@
 // Ownership:  owns the socket. May be destroyed at any time, also from inside
 //             its own handlers; no handler runs afterwards.
 // Errors:     on_closed(why) once: the peer closed, a frame was over its cap,
-//             or the socket failed. Never after Close() or destruction.
+//             the socket failed, or all was sent before CloseAfterSend. Never after
+//             Close() or destruction.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -51,7 +52,7 @@ class Connection {
   void Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds = {});
   // Sends a finished FlatBuffer.
   void Send(const flatbuffers::FlatBufferBuilder& message, std::vector<UniqueFd> fds = {});
-  // Closes after what is queued has been sent, or has failed.
+  // Closes after what is queued has been sent, or has failed; reads nothing more.
   void CloseAfterSend();
   void Close();
   // Gives the socket up (to hand it to another process). REQUIRES: nothing queued.

@@ -16,7 +16,7 @@ namespace wire = fb::transfer;
 
 constexpr uint32_t kRequestBytesMax = 4 << 10;
 // An object that is being created here is waited for so long.
-constexpr int64_t kSealTimeoutMs = 10000;
+constexpr std::chrono::milliseconds kSealTimeout{10000};
 
 flatbuffers::FlatBufferBuilder OpenedMessage(TransferId transfer, const ObjectId& object,
                                              const std::optional<plasma::PinnedObject>& pinned) {
@@ -84,13 +84,18 @@ bool ObjectSender::OnOpen(StreamId id, Stream& stream, const wire::OpenObject& o
   const TransferId transfer = open.transfer_id();
   Open entry;
   entry.object = object;
-  if (!stream.open.emplace(transfer, entry).second) return false;
-  store_.PinCreated(object, kSealTimeoutMs,
+  const auto [opened, is_new] = stream.open.emplace(transfer, entry);
+  if (is_new) Pin(id, transfer, opened->second);
+  return is_new;
+}
+
+void ObjectSender::Pin(StreamId id, TransferId transfer, Open& open) {
+  open.asked = std::chrono::steady_clock::now();
+  store_.PinCreated(open.object, kSealTimeout.count(),
                     [this, token = std::weak_ptr<int>(alive_), id, transfer,
-                     object](const std::optional<plasma::PinnedObject>& pinned) {
+                     object = open.object](const std::optional<plasma::PinnedObject>& pinned) {
                       if (!token.expired()) OnPinned(id, transfer, object, pinned);
                     });
-  return true;
 }
 
 void ObjectSender::OnPinned(StreamId id, TransferId transfer, const ObjectId& object,
@@ -103,6 +108,12 @@ void ObjectSender::OnPinned(StreamId id, TransferId transfer, const ObjectId& ob
   }
   Stream& stream = *found->second;
   Open& open = stream.open.at(transfer);
+  if (!pinned && std::chrono::steady_clock::now() - open.asked >= kSealTimeout) {
+    return store_.Contains(object,
+                           [this, token = std::weak_ptr<int>(alive_), id, transfer](bool there) {
+                             if (!token.expired()) OnLate(id, transfer, there);
+                           });
+  }
   stream.frames.Send(OpenedMessage(transfer, object, pinned));
   if (!pinned) {
     stream.open.erase(transfer);
@@ -110,6 +121,16 @@ void ObjectSender::OnPinned(StreamId id, TransferId transfer, const ObjectId& ob
   }
   open.pinned = true;
   open.bytes = pinned->bytes;
+}
+
+void ObjectSender::OnLate(StreamId id, TransferId transfer, bool there) {
+  const auto found = streams_.find(id);
+  if (found == streams_.end()) return;
+  const auto open = found->second->open.find(transfer);
+  if (open == found->second->open.end()) return;
+  if (there) return Pin(id, transfer, open->second);
+  found->second->frames.Send(OpenedMessage(transfer, open->second.object, std::nullopt));
+  found->second->open.erase(open);
 }
 
 bool ObjectSender::OnRead(StreamId id, Stream& stream, const wire::ReadChunk& read) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -36,6 +37,7 @@ class ObjectSender {
  private:
   struct Open {
     ObjectId object;
+    std::chrono::steady_clock::time_point asked = {};  // When the store was, for it.
     std::span<const uint8_t> bytes;
     bool pinned = false;
     bool closed = false;  // To be unpinned once `sending` is 0.
@@ -51,8 +53,11 @@ class ObjectSender {
 
   void OnFrame(StreamId id, const ipc::Frame& frame);
   bool OnOpen(StreamId id, Stream& stream, const fb::transfer::OpenObject& open);
+  void Pin(StreamId id, TransferId transfer, Open& open);
   void OnPinned(StreamId id, TransferId transfer, const ObjectId& object,
                 const std::optional<plasma::PinnedObject>& pinned);
+  // The store has not sealed it in time, and has it, perhaps, on a disk that is slow.
+  void OnLate(StreamId id, TransferId transfer, bool there);
   bool OnRead(StreamId id, Stream& stream, const fb::transfer::ReadChunk& read);
   void OnSent(StreamId id, TransferId transfer);
   void OnClose(Stream& stream, TransferId transfer);

@@ -123,6 +123,8 @@ Status SpillWorker::State::Start(const std::shared_ptr<State>& self) {
     if (auto state = weak.lock()) state->Down(why.message(), kHungUpTimeoutMs);
   };
   connection = std::make_unique<ipc::Connection>(loop, std::move(ours), std::move(on));
+  // An answer has a text in it, and that of a header.
+  connection->SetFrameBytesMax(ipc::kFrameBytesMax);
   connection->Start();
   return Status();
 }

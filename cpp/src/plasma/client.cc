@@ -35,7 +35,7 @@ flatbuffers::Offset<flatbuffers::Vector<const fb::plasma::Id*>> WireIds(
 
 }  // namespace
 
-Client::Client(UniqueFd socket, ReplyWaiter* waiter) : channel_(std::move(socket), waiter) {}
+Client::Client(UniqueFd socket, ReplyWaiter* waiter) : channel_(std::move(socket), waiter, *this) {}
 
 Client::~Client() = default;
 
@@ -86,7 +86,6 @@ Result<MutableObject> Client::TakeCreated(const ObjectId& id, const CreateOption
                                           Answer<fb::plasma::CreateReply>& answer) {
   const fb::plasma::CreateReply& created = *answer.body;
   if (created.error() != ErrorCode::Ok) return ErrorOf(created.error(), created.message());
-  if (Status status = TakeSegments(answer); !status.ok()) return status;
   const fb::plasma::Place* place = created.place();
   if (place == nullptr || place->bytes() != options.data_bytes) {
     return channel_.Break(ProtocolBroken("a created object has no place, or another size"));
@@ -187,7 +186,6 @@ Status Client::GetMissing(std::span<const ObjectId> missing, int64_t timeout_ms,
 Status Client::TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::GetReply>& answer,
                        std::unordered_map<ObjectId, Status>& losses) {
   const fb::plasma::GetReply& got = *answer.body;
-  if (Status status = TakeSegments(answer); !status.ok()) return status;
   const auto& places = *got.places();
   const auto* metadata = got.metadata_bytes();
   if (places.size() != missing.size() ||
@@ -289,6 +287,9 @@ Result<std::string> Client::DebugState() {
 
 void Client::Disconnect() {
   (void)channel_.Break(Status(ErrorCode::NotConnected, "this client is disconnected"));
+}
+
+void Client::OnBroken() {
   // The store gives what was never sealed to others: who still has an address
   // there must not write into what they put there.
   for (const auto& [index, segment] : segments_) {
@@ -326,42 +327,34 @@ Result<Answer<Reply>> Client::Await(uint64_t request_id) {
 }
 
 void Client::ReturnAbandoned() {
-  while (auto reply = channel_.TakeAbandoned()) {
-    const auto asked = abandoned_gets_.extract(reply->message->request_id());
-    const auto* got = reply->message->body_as_GetReply();
+  while (const auto reply = channel_.TakeAbandoned()) {
+    const fb::plasma::Message& message = *reply->message;
+    if (const auto* created = message.body_as_CreateReply(); created && created->place()) {
+      Forget(created->place()->segment());  // It was withdrawn when it was given up.
+    }
+    const auto asked = abandoned_gets_.extract(message.request_id());
+    const auto* got = message.body_as_GetReply();
     if (asked.empty() || got == nullptr || got->places()->size() != asked.mapped().size()) continue;
-    Answer<fb::plasma::GetReply> answer{got, std::move(*reply)};
-    if (!TakeSegments(answer).ok()) return;
     for (flatbuffers::uoffset_t i = 0; i < got->places()->size(); ++i) {
       const fb::plasma::Place& place = *got->places()->Get(i);
       if (!place.found()) continue;
-      const auto wire_id = ToWire(asked.mapped()[i]);
-      (void)Notify(Body::Release, fb::plasma::CreateRelease(builder(), wire_id)).ok();
-      Forget(place.segment());
+      const ObjectId& id = asked.mapped()[i];
+      (void)Notify(Body::Release, fb::plasma::CreateRelease(builder(), ToWire(id))).ok();
+      if (!held_.contains(id)) Forget(place.segment());
     }
   }
 }
 
-template <class Reply>
-Status Client::TakeSegments(Answer<Reply>& answer) {
-  for (StoreChannel::Reply& ahead : answer.reply.ahead) {
-    const auto* listed = ahead.message->template body_as<fb::plasma::Segments>()->new_segments();
-    if (Status status = TakeListed(listed, ahead.frame.fds); !status.ok()) return status;
-  }
-  return TakeListed(answer.body->new_segments(), answer.reply.frame.fds);
-}
-
-Status Client::TakeListed(const flatbuffers::Vector<const fb::plasma::NewSegment*>* listed,
-                          std::vector<UniqueFd>& fds) {
-  if (listed == nullptr) return Status();
-  if (listed->size() != fds.size()) {
+Status Client::TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds) {
+  if (listed.size() != fds.size()) {
     return channel_.Break(ProtocolBroken("segments without descriptors"));
   }
-  for (flatbuffers::uoffset_t i = 0; i < listed->size(); ++i) {
-    const fb::plasma::NewSegment& segment = *listed->Get(i);
+  for (flatbuffers::uoffset_t i = 0; i < listed.size(); ++i) {
+    const fb::plasma::NewSegment& segment = *listed.Get(i);
     if (segment.index() >= kMemorySegmentsMax && segment.index() < kFallbackSegmentFirst) {
       return channel_.Break(ProtocolBroken("too many segments"));
     }
+    std::erase(to_forget_, segment.index());
     SharedSegment& shared = segments_[segment.index()];
     shared = SharedSegment();
     shared.fd = std::move(fds[i]);
@@ -372,6 +365,7 @@ Status Client::TakeListed(const flatbuffers::Vector<const fb::plasma::NewSegment
 
 Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& place,
                                                    uint64_t metadata_bytes, bool writable) {
+  if (!channel_.broken().ok()) return channel_.broken();
   const auto found = segments_.find(place.segment());
   if (found == segments_.end()) {
     return channel_.Break(ProtocolBroken("an object in a segment that was never sent"));

@@ -88,7 +88,7 @@ struct Answer {
   const Reply* operator->() const { return body; }
 };
 
-class Client {
+class Client : private StoreChannelUser {
  public:
   // Errors: IoError (nobody listens there); VersionMismatch; Unauthenticated as
   // Disconnected, since the store hangs up on other users without a word.
@@ -96,7 +96,7 @@ class Client {
   static Result<std::unique_ptr<Client>> Connect(const std::string& path,
                                                  ReplyWaiter* waiter = nullptr);
   // The store releases what this client held and aborts what it never sealed.
-  ~Client();
+  virtual ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
@@ -186,10 +186,8 @@ class Client {
                  std::unordered_map<ObjectId, Status>& losses);
   // Gives back what came for gets that were given up.
   void ReturnAbandoned();
-  template <class Reply>
-  Status TakeSegments(Answer<Reply>& answer);
-  Status TakeListed(const flatbuffers::Vector<const fb::plasma::NewSegment*>* listed,
-                    std::vector<UniqueFd>& fds);
+  Status TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds) override;
+  void OnBroken() override;
   Result<std::shared_ptr<Mapping>> MappingOf(const fb::plasma::Place& place,
                                              uint64_t metadata_bytes, bool writable);
   // Forgets a fallback segment whose object this client refers to no more.

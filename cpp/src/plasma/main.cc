@@ -8,6 +8,7 @@
 #include <csignal>
 #include <string>
 
+#include "common/daemon.h"
 #include "common/logging.h"
 #include "ipc/run_loop.h"
 #include "plasma/command_line.h"
@@ -18,6 +19,7 @@ namespace {
 
 int Run(const StoreOptions& options) {
   ConfigureLogging("plasma_store", LogLevel::Info);
+  RaiseOpenFilesLimit();  // One for each client, and for each object in fallback memory.
   boost::asio::io_context loop{1};
   // Before the socket is there: whoever sees it may end us.
   boost::asio::signal_set signals(loop, SIGTERM, SIGINT);

@@ -12,19 +12,25 @@
 #include "ipc/fd_passing.h"
 #include "ipc/socket.h"
 #include "ipc/verify.h"
-#include "plasma/wire.h"
 
 namespace skyray::plasma {
 namespace {
 
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kInputKeptBytesMax = 1 << 20;
-// As many as the largest get can need.
-constexpr size_t kAheadMax = kIdsPerRequestMax / ipc::kFrameFdsMax;
 
-Status NobodyAsked(fb::plasma::Body type) {
-  return ProtocolBroken(std::string("an answer nobody asked for: ") +
-                        fb::plasma::EnumNameBody(type));
+// Null if the message names none.
+const StoreChannelUser::Listed* SegmentsIn(const fb::plasma::Message& message) {
+  switch (message.body_type()) {
+    case fb::plasma::Body::Segments:
+      return message.body_as_Segments()->new_segments();
+    case fb::plasma::Body::CreateReply:
+      return message.body_as_CreateReply()->new_segments();
+    case fb::plasma::Body::GetReply:
+      return message.body_as_GetReply()->new_segments();
+    default:
+      return nullptr;
+  }
 }
 
 }  // namespace
@@ -43,8 +49,10 @@ bool ReplyWaiter::Sleep(int fd) {
 
 void ReplyWaiter::EndTurn() {}
 
-StoreChannel::StoreChannel(UniqueFd socket, ReplyWaiter* waiter)
-    : socket_(std::move(socket)), waiter_(waiter == nullptr ? &plain_waiter_ : waiter) {
+StoreChannel::StoreChannel(UniqueFd socket, ReplyWaiter* waiter, StoreChannelUser& user)
+    : socket_(std::move(socket)),
+      waiter_(waiter == nullptr ? &plain_waiter_ : waiter),
+      user_(user) {
   input_.resize(kReadBytes);
 }
 
@@ -123,33 +131,28 @@ Result<std::optional<StoreChannel::Reply>> StoreChannel::File(ipc::Frame frame, 
   reply.frame = std::move(frame);
   reply.message = ipc::Verified<fb::plasma::Message>(reply.frame);
   if (reply.message == nullptr) return Break(ProtocolBroken("a malformed message"));
-  if (reply.message->body_type() == fb::plasma::Body::Segments) {
-    if (Status status = KeepAhead(std::move(reply)); !status.ok()) return status;
-    return std::optional<Reply>();
-  }
+  const fb::plasma::Body type = reply.message->body_type();
   const uint64_t request_id = reply.message->request_id();
-  if (auto ahead = ahead_.extract(request_id)) reply.ahead = std::move(ahead.mapped());
+  if (!open_.contains(request_id) && !abandoned_.contains(request_id)) {
+    return Break(ProtocolBroken(std::string("an answer nobody asked for: ") +
+                                fb::plasma::EnumNameBody(type)));
+  }
+  const auto* listed = SegmentsIn(*reply.message);
+  if (type == fb::plasma::Body::Segments && listed->size() == 0) {
+    return Break(ProtocolBroken("segments that are none"));
+  }
+  if (listed != nullptr) {
+    if (Status status = user_.TakeSegments(*listed, reply.frame.fds); !status.ok()) return status;
+  }
+  if (type == fb::plasma::Body::Segments) return std::optional<Reply>();
   if (abandoned_.erase(request_id) > 0) {
     abandoned_replies_.push_back(std::move(reply));
     return std::optional<Reply>();
   }
-  if (open_.erase(request_id) == 0) {
-    return Break(NobodyAsked(reply.message->body_type()));
-  }
+  open_.erase(request_id);
   if (request_id == wanted) return std::optional<Reply>(std::move(reply));
   filed_.emplace(request_id, std::move(reply));
   return std::optional<Reply>();
-}
-
-Status StoreChannel::KeepAhead(Reply segments) {
-  const uint64_t request_id = segments.message->request_id();
-  if (!open_.contains(request_id) && !abandoned_.contains(request_id)) {
-    return Break(NobodyAsked(fb::plasma::Body::Segments));
-  }
-  std::vector<Reply>& ahead = ahead_[request_id];
-  if (ahead.size() >= kAheadMax) return Break(ProtocolBroken("segments without end"));
-  ahead.push_back(std::move(segments));
-  return Status();
 }
 
 std::optional<StoreChannel::Reply> StoreChannel::TakeAbandoned() {
@@ -222,6 +225,7 @@ Status StoreChannel::Break(const Status& why) {
   if (!broken_.ok()) return broken_;
   broken_ = Status(why.code() == ErrorCode::IoError ? ErrorCode::Disconnected : why.code(),
                    why.message());
+  user_.OnBroken();
   // Not closed: another thread may be asleep on it, and is woken by this.
   shutdown(socket_.get(), SHUT_RDWR);
   return broken_;

@@ -42,13 +42,27 @@ class ReplyWaiter {
   virtual void EndTurn();
 };
 
+// What the channel tells its client, from inside its own calls.
+class StoreChannelUser {
+ public:
+  using Listed = flatbuffers::Vector<const fb::plasma::NewSegment*>;
+  // Segments that the store names for the first time, in the order in which it does so,
+  // whoever the reply is for, and whether it is still wanted: it names them once.
+  virtual Status TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds) = 0;
+  // The connection is of no use from now on; the store does not know yet.
+  virtual void OnBroken() = 0;
+
+ protected:
+  ~StoreChannelUser() = default;
+};
+
 // What is said of a store that sends what it may not.
 Status ProtocolBroken(const std::string& what);
 
 class StoreChannel {
  public:
-  // `waiter` outlives *this; null: the plain one.
-  StoreChannel(UniqueFd socket, ReplyWaiter* waiter);
+  // `waiter` and `user` outlive *this; without a waiter, the plain one.
+  StoreChannel(UniqueFd socket, ReplyWaiter* waiter, StoreChannelUser& user);
 
   flatbuffers::FlatBufferBuilder& builder() { return builder_; }
   // Sends what the builder holds as a notice, or as a request whose reply is to be
@@ -59,15 +73,16 @@ class StoreChannel {
   struct Reply {
     const fb::plasma::Message* message = nullptr;
     ipc::Frame frame;
-    std::vector<Reply> ahead = {};  // The Segments that came before it.
   };
   // Waits for the reply to `request_id`. Errors: Disconnected; Cancelled.
   Result<Reply> Receive(uint64_t request_id);
   // A reply that came after its request was given up.
   std::optional<Reply> TakeAbandoned();
 
-  // Whether a request is without its reply.
-  bool waiting() const { return !open_.empty() || !abandoned_.empty(); }
+  // Whether a request is without its reply, or a reply has not been taken.
+  bool waiting() const {
+    return !open_.empty() || !abandoned_.empty() || !filed_.empty() || !abandoned_replies_.empty();
+  }
   const Status& broken() const { return broken_; }
   int fd() const { return socket_.get(); }
   Status Break(const Status& why);
@@ -81,12 +96,12 @@ class StoreChannel {
   // False if nothing has come.
   Result<bool> ReadSome();
   Result<std::optional<Reply>> File(ipc::Frame frame, uint64_t wanted);
-  Status KeepAhead(Reply segments);
 
   UniqueFd socket_;
   ipc::LookAround look_;
   ReplyWaiter plain_waiter_;
   ReplyWaiter* const waiter_;
+  StoreChannelUser& user_;
   Status broken_;  // Not Ok once the connection is of no use.
   uint64_t next_request_id_ = 1;
   flatbuffers::FlatBufferBuilder builder_;
@@ -95,7 +110,6 @@ class StoreChannel {
   size_t end_ = 0;
   std::vector<UniqueFd> input_fds_;
   std::unordered_set<uint64_t> open_;
-  std::unordered_map<uint64_t, std::vector<Reply>> ahead_;
   std::unordered_map<uint64_t, Reply> filed_;
   std::unordered_set<uint64_t> abandoned_;
   std::vector<Reply> abandoned_replies_;

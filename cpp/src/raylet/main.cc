@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The raylet: one per node. Wiring only; NodeServer is the program.
 #include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -18,14 +17,6 @@ namespace skyray::raylet {
 namespace {
 
 namespace asio = boost::asio;
-
-// Two pipes, a socket and a few more for each worker.
-void RaiseOpenFilesLimit() {
-  rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 int Run(Options options) {
   asio::io_context loop(1);
@@ -76,6 +67,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   skyray::ConfigureLogging("raylet", skyray::ParseLogLevel(options->log_level));
-  skyray::raylet::RaiseOpenFilesLimit();
+  skyray::RaiseOpenFilesLimit();  // Two pipes, a socket and a few more for each worker.
   return skyray::raylet::Run(std::move(*options));
 }

@@ -298,6 +298,15 @@ TEST_F(ConnectionTest, CloseAfterSendSendsFirst) {
     return ended;
   }));
   EXPECT_EQ(received.size(), large.size() + sizeof(FrameHeader));
+  EXPECT_TRUE(closed.has_value()) << "whoever keeps it can let go of it";
+}
+
+TEST_F(ConnectionTest, CloseAfterSendWithNothingToSendReadsNothingMore) {
+  ASSERT_TRUE(SendFrame(peer.get(), 1, Bytes("unheard")).ok());
+  connection->CloseAfterSend();
+  ASSERT_TRUE(RunUntilClosed());
+  EXPECT_EQ(closed->code(), ErrorCode::Disconnected);
+  EXPECT_TRUE(frames.empty());
 }
 
 TEST_F(ConnectionTest, AReleasedSocketStaysOpen) {

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "ipc/socket.h"
 #include "plasma/client.h"
@@ -62,13 +63,22 @@ class BrokenStore : public ReplyWaiter {
       }
       request_id = flatbuffers::GetRoot<fb::plasma::Message>(frame->body.data())->request_id();
     }
+    if (std::exchange(give_up, false)) {
+      given_up = request_id;
+      return false;
+    }
+    if (given_up) Say(*std::exchange(given_up, std::nullopt), answer_to_given_up);
+    Say(request_id, answer);
+    return true;
+  }
+
+  void Say(uint64_t request_id, const std::function<Answer(Builder&)>& what) {
     Builder builder;
-    const Answer said = answer(builder);
+    const Answer said = what(builder);
     builder.Finish(fb::plasma::CreateMessage(builder, request_id, said.type, said.body));
     EXPECT_TRUE(ipc::SendFrame(socket.get(), ipc::kFlatBuffer,
                                {builder.GetBufferPointer(), builder.GetSize()}, said.fds)
                     .ok());
-    return true;
   }
 
   // Empty Segments of the request `ahead_of`, and no answer.
@@ -130,6 +140,10 @@ class BrokenStore : public ReplyWaiter {
   UniqueFd socket;
   UniqueFd memory;
   std::function<Answer(Builder&)> answer;
+  // The next request is given up, and answered just before the one that follows it.
+  bool give_up = false;
+  std::optional<uint64_t> given_up;
+  std::function<Answer(Builder&)> answer_to_given_up;
   std::optional<uint64_t> ahead_of;
   std::unique_ptr<Client> client;
 };
@@ -162,6 +176,57 @@ TEST_F(ClientBrokenStoreTest, WhatIsRightIsTaken) {
   EXPECT_EQ(got->front()->data[99], 0);
   store.AnswerCreate(128);
   EXPECT_TRUE(Create().ok());
+}
+
+// The store names a segment once: with the reply that is given up.
+TEST_F(ClientBrokenStoreTest, WhatIsGivenUpStillTellsOfItsSegments) {
+  const auto in_known_segment = [](BrokenStore::Builder& builder) {
+    const fb::plasma::Place place(64, 100, 0, true);
+    const auto places = builder.CreateVectorOfStructs(&place, 1);
+    return BrokenStore::Answer{
+        Body::GetReply, fb::plasma::CreateGetReply(builder, places).Union(), {}};
+  };
+  store.give_up = true;
+  const auto interrupted = store.client->Get({&id, 1}, 0);
+  ASSERT_FALSE(interrupted);
+  EXPECT_EQ(interrupted.error().code(), ErrorCode::Cancelled);
+  store.AnswerGet(64);
+  store.answer_to_given_up = std::exchange(store.answer, in_known_segment);
+  const ObjectId other = ObjectId::FromRandom();
+  const auto got = store.client->Get({&other, 1}, 0);
+  ASSERT_TRUE(got) << got.error().message();
+  EXPECT_TRUE(got->front());
+}
+
+TEST_F(ClientBrokenStoreTest, ACreateThatIsGivenUpStillTellsOfItsSegments) {
+  store.give_up = true;
+  EXPECT_EQ(Create().code(), ErrorCode::Cancelled);
+  store.AnswerCreate(128);
+  store.answer_to_given_up = std::exchange(store.answer, [](BrokenStore::Builder& builder) {
+    const fb::plasma::Place place(256, 100, 0, true);
+    return BrokenStore::Answer{
+        Body::CreateReply,
+        fb::plasma::CreateCreateReply(builder, ErrorCode::Ok, 0, &place).Union(),
+        {}};
+  });
+  EXPECT_TRUE(Create().ok());
+}
+
+// Once the store has hung up, it may give what was not sealed to others.
+TEST_F(ClientBrokenStoreTest, WhatIsWrittenAfterTheEndIsNobodyElses) {
+  store.AnswerCreate(128);
+  CreateOptions options;
+  options.data_bytes = 100;
+  const auto object = store.client->Create(id, options);
+  ASSERT_TRUE(object);
+  object->data[0] = 'a';
+  shutdown(store.socket.get(), SHUT_RDWR);
+  EXPECT_FALSE(store.client->Contains(id));
+  object->data[0] = 'b';
+  char seen = 0;
+  ASSERT_EQ(pread(store.memory.get(), &seen, 1, 128), 1);
+  EXPECT_EQ(seen, 'a');
+  EXPECT_EQ(object->data[0], 'b');
 }
 
 // Behind the end of its file there is SIGBUS.
@@ -199,11 +264,11 @@ TEST_F(ClientBrokenStoreTest, SegmentsOfARequestThatIsNone) {
   ExpectDisconnected(got.error(), "nobody asked for: Segments");
 }
 
-TEST_F(ClientBrokenStoreTest, SegmentsWithoutEnd) {
+TEST_F(ClientBrokenStoreTest, SegmentsThatAreNone) {
   store.ahead_of = 2;  // After Connect.
   const auto got = store.client->Get({&id, 1}, 0);
   ASSERT_FALSE(got);
-  ExpectDisconnected(got.error(), "segments without end");
+  ExpectDisconnected(got.error(), "segments that are none");
 }
 
 TEST_F(ClientBrokenStoreTest, ALossWithoutAnError) {
