@@ -73,10 +73,14 @@ def ensure_connected() -> _worker.Connection:
             f"skyray has not been started in this process, and {AUTO_INIT_VARIABLE}=0 says that "
             "it must not start by itself. Call skyray.init() first."
         )
+    if _exiting:
+        raise RaySystemError("Python is exiting: the cluster that this process had has ended.")
     from .api import init
 
-    init()
-    connection = _worker.current()
+    with _worker.connecting:
+        if _worker.current() is None:
+            init()
+        connection = _worker.current()
     assert connection is not None
     return connection
 
@@ -148,19 +152,20 @@ def start(
         if head is not None:
             head.stop()
         raise
-    _register_at_exit()
+    _end_well_by_sigterm()
     connection.context = _context(connection, session_dir, raylet_socket)
     return connection.context
 
 
 def shutdown() -> None:
     """Leaves the cluster, and ends it if this process started it."""
-    connection = _worker.current()
-    if connection is not None and not connection.is_worker:
-        _hear_out()
-    _worker.disconnect()
-    if connection is not None and connection.head is not None and connection.pid == os.getpid():
-        connection.head.stop()
+    with _worker.connecting:
+        connection = _worker.current()
+        if connection is not None and not connection.is_worker:
+            _hear_out()
+        _worker.disconnect()
+        if connection is not None and connection.head is not None and connection.pid == os.getpid():
+            connection.head.stop()
 
 
 def _hear_out() -> None:
@@ -268,11 +273,30 @@ def _context(connection: _worker.Connection, session_dir: str, raylet_socket: st
     )
 
 
-_registered = False
+def _end_well_by_sigterm() -> None:
+    """SIGTERM, which a container's end sends first, runs what is to be run at the exit."""
+    import signal
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(number)
+
+    try:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, leave)
+    except ValueError:
+        pass  # Only the main thread may.
 
 
-def _register_at_exit() -> None:
-    global _registered
-    if not _registered:
-        _registered = True
-        atexit.register(shutdown)
+_exiting = False
+
+
+def _shut_down_at_exit() -> None:
+    global _exiting
+    connection = _worker.current()
+    _exiting = True
+    if connection is None or not connection.is_worker:
+        shutdown()
+
+
+# Now: what a program registers after it has imported this still finds its cluster.
+atexit.register(_shut_down_at_exit)

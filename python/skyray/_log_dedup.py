@@ -136,8 +136,10 @@ class Deduplicator:
             return
         self._held -= 1
         [line] = kind.last.lines
-        text = f"{line} [repeated {kind.count}x across cluster]{self._hint}"
-        self._hint = ""
+        text = line
+        if kind.count > 1:
+            text += f" [repeated {kind.count}x across cluster]{self._hint}"
+            self._hint = ""
         shown.append(kind.last._replace(lines=[text]))
 
 

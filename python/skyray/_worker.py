@@ -6,6 +6,7 @@ All state of the package that changes is here.
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import sys
@@ -82,6 +83,10 @@ class Connection:
 _current: Connection | None = None
 # In an async actor, until it has been told that get() stops its event loop.
 warn_of_blocking = False
+
+
+# Held while this process connects or leaves.
+connecting = _thread.RLock()
 
 
 def current() -> Connection | None:
@@ -386,10 +391,11 @@ def _say(lines: str, stream: TextIO) -> None:
 
 
 def _forget_in_child() -> None:
-    global _current
+    global _current, connecting
     if _current is not None:
         _current = None
         _core.after_fork_in_child()
+    connecting = _thread.RLock()  # A thread that is not here may have had it.
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

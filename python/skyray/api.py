@@ -152,35 +152,36 @@ def init(
         raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
     if local_mode:
         raise RuntimeError("`local_mode` is no longer supported. Debug a task by calling its code.")
-    connection = _worker.current()
-    if connection is not None:
-        if ignore_reinit_error and connection.context is not None:
-            return connection.context
-        raise RuntimeError(
-            "Maybe you called skyray.init twice by accident? This error can be suppressed by "
-            "passing in 'ignore_reinit_error=True' or by calling 'skyray.shutdown()' prior to "
-            "'skyray.init()'."
+    with _worker.connecting:  # Of several threads that start a cluster, one does.
+        connection = _worker.current()
+        if connection is not None:
+            if ignore_reinit_error and connection.context is not None:
+                return connection.context
+            raise RuntimeError(
+                "Maybe you called skyray.init twice by accident? This error can be suppressed by "
+                "passing in 'ignore_reinit_error=True' or by calling 'skyray.shutdown()' prior to "
+                "'skyray.init()'."
+            )
+        for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+            validate_options(TASK, {name: amount}, in_options=False)
+        validate_options(TASK, {"resources": resources}, in_options=False)
+        _check_node({"CPU": num_cpus, "GPU": num_gpus}, labels, object_store_memory)
+        validate_options(ACTOR, {"namespace": namespace}, in_options=False)
+        return _lifecycle.start(
+            address=address,
+            node_options={
+                "num_cpus": num_cpus,
+                "num_gpus": num_gpus,
+                "resources": resources,
+                "labels": labels,
+                "object_store_memory": object_store_memory,
+                **node,
+            },
+            namespace=namespace or getattr(job_config, "ray_namespace", None),
+            runtime_env=runtime_env or getattr(job_config, "runtime_env", None),
+            logging_config=logging_config or getattr(job_config, "py_logging_config", None),
+            log_to_driver=log_to_driver is not False,
         )
-    for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
-        validate_options(TASK, {name: amount}, in_options=False)
-    validate_options(TASK, {"resources": resources}, in_options=False)
-    _check_node({"CPU": num_cpus, "GPU": num_gpus}, labels, object_store_memory)
-    validate_options(ACTOR, {"namespace": namespace}, in_options=False)
-    return _lifecycle.start(
-        address=address,
-        node_options={
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "resources": resources,
-            "labels": labels,
-            "object_store_memory": object_store_memory,
-            **node,
-        },
-        namespace=namespace or getattr(job_config, "ray_namespace", None),
-        runtime_env=runtime_env or getattr(job_config, "runtime_env", None),
-        logging_config=logging_config or getattr(job_config, "py_logging_config", None),
-        log_to_driver=log_to_driver is not False,
-    )
 
 
 def _check_node(

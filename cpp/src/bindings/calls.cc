@@ -114,7 +114,7 @@ bool Prepare(RemoteCall* call) {
   // prepare() connects and exports; only then is there a session to read for.
   const PyRef options(PyObject_CallNoArgs(call->prepare));
   if (!options) return false;
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return false;
   core_worker::TaskTemplate read;
   if (!ReadTaskOptions(options.get(), *worker, read)) return false;
@@ -130,15 +130,17 @@ PyObject* RemoteCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t cou
   Session& session = TheSession();
   if (!Fits(call->arity, args, count, keywords)) return nullptr;
   if ((call->epoch != session.epoch || !session.worker) && !Prepare(call)) return nullptr;
+  const WorkerRef worker = RequireWorker();
+  if (worker == nullptr) return nullptr;
   CallArguments arguments;
   if (!PackArguments(args, count, keywords, arguments)) return nullptr;
   const SubmitScope scope;
   if (call->options->generator == core_worker::GeneratorKind::Streaming) {
     std::shared_ptr<core_worker::ObjectStream> stream;
-    Object* end = session.worker->SubmitTask(*call->options, std::move(arguments), &stream).front();
+    Object* end = worker->SubmitTask(*call->options, std::move(arguments), &stream).front();
     return NewObjectStream(std::move(stream), end);
   }
-  return ReturnRefs(session.worker->SubmitTask(*call->options, std::move(arguments)));
+  return ReturnRefs(worker->SubmitTask(*call->options, std::move(arguments)));
 }
 
 // --- ActorCore ---
@@ -165,13 +167,13 @@ void ActorCoreDealloc(PyObject* self) {
   Py_TYPE(self)->tp_free(self);
 }
 
-CoreWorker* WorkerOf(const ActorCore* core) {
-  CoreWorker* worker = RequireWorker();
+WorkerRef WorkerOf(const ActorCore* core) {
+  WorkerRef worker = RequireWorker();
   if (worker != nullptr && core->epoch != TheSession().epoch) {
     PyErr_Format(PyExc_ValueError,
                  "actor %s belongs to an earlier skyray session; create it again after init()",
                  core->id.Hex().c_str());
-    return nullptr;
+    return WorkerRef();
   }
   return worker;
 }
@@ -183,7 +185,7 @@ PyObject* ActorCoreId(PyObject* self, PyObject*) {
 
 PyObject* ActorCoreShare(PyObject* self, PyObject*) {
   auto* core = reinterpret_cast<ActorCore*>(self);
-  CoreWorker* worker = WorkerOf(core);
+  const WorkerRef worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
   Object* scope = worker->ShareHandle(core->actor);
   if (scope == nullptr) Py_RETURN_NONE;
@@ -192,7 +194,7 @@ PyObject* ActorCoreShare(PyObject* self, PyObject*) {
 
 PyObject* ActorCoreKeep(PyObject* self, PyObject* scope) {
   auto* core = reinterpret_cast<ActorCore*>(self);
-  CoreWorker* worker = WorkerOf(core);
+  const WorkerRef worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
   if (!IsObjectRef(scope)) {
     PyErr_Format(PyExc_TypeError, "keep() takes an ObjectRef, got %R", scope);
@@ -213,7 +215,7 @@ PyObject* ActorCoreLimitPending(PyObject* self, PyObject* limit) {
 
 PyObject* ActorCoreSetUnordered(PyObject* self, PyObject*) {
   auto* core = reinterpret_cast<ActorCore*>(self);
-  CoreWorker* worker = WorkerOf(core);
+  const WorkerRef worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
   worker->SetUnordered(core->actor);
   Py_RETURN_NONE;
@@ -232,7 +234,7 @@ PyObject* ActorCoreMethod(PyObject* self, PyObject* args) {
       !ReadMethodOptions(described, returns, generator, options)) {
     return nullptr;
   }
-  CoreWorker* worker = WorkerOf(core);
+  const WorkerRef worker = WorkerOf(core);
   if (worker == nullptr) return nullptr;
   PyObject* made = method_call_type.tp_alloc(&method_call_type, 0);
   if (made == nullptr) return nullptr;
@@ -268,7 +270,7 @@ void MethodCallDealloc(PyObject* self) {
 PyObject* MethodCallRemote(PyObject* self, PyObject* const* args, Py_ssize_t count,
                            PyObject* keywords) {
   auto* call = reinterpret_cast<MethodCall*>(self);
-  CoreWorker* worker = WorkerOf(call->core);
+  const WorkerRef worker = WorkerOf(call->core);
   if (worker == nullptr || !Fits(call->arity, args, count, keywords)) return nullptr;
   if (call->core->pending_max >= 0 && !BelowPendingLimit(*worker, *call)) return nullptr;
   CallArguments arguments;
@@ -300,7 +302,7 @@ PyObject* CreateActor(PyObject*, PyObject* args) {
                         &named)) {
     return nullptr;
   }
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   core_worker::ActorOptions read;
   if (worker == nullptr || !ReadActorOptions(options, read)) return nullptr;
   // As a vectorcall would bring them.
@@ -348,7 +350,7 @@ bool ParseActorId(PyObject* args, const char* format, ActorId& id, int* flag) {
 
 PyObject* ActorFromId(PyObject*, PyObject* args) {
   ActorId id;
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr || !ParseActorId(args, "y#", id, nullptr)) return nullptr;
   return NewActorCore(worker->GetActor(id));
 }
@@ -356,7 +358,7 @@ PyObject* ActorFromId(PyObject*, PyObject* args) {
 PyObject* GetNamedActor(PyObject*, PyObject* args) {
   const char *name, *ray_namespace;
   if (!PyArg_ParseTuple(args, "ss", &name, &ray_namespace)) return nullptr;
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   auto found = [&] {
     const std::string n(name), s(ray_namespace);
@@ -374,7 +376,7 @@ PyObject* GetNamedActor(PyObject*, PyObject* args) {
 PyObject* KillActor(PyObject*, PyObject* args) {
   ActorId id;
   int no_restart = 1;
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr || !ParseActorId(args, "y#p", id, &no_restart)) return nullptr;
   const Status status = [&] {
     const ReleaseGil released;

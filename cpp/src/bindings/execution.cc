@@ -356,7 +356,7 @@ PyObject* IsInterrupted(PyObject*, PyObject*) {
 }
 
 PyObject* IsCancelled(PyObject*, PyObject*) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   const RunningCall* running = CurrentCall();
   return PyBool_FromLong(running != nullptr && worker->IsCancelled(*running->call));
@@ -518,7 +518,7 @@ PyObject* ExitActor(PyObject*, PyObject*) {
   RunningCall* running = CurrentCall();
   if (running == nullptr && CallOfCoroutine()) {
     // A coroutine that the call has started, and left behind.
-    CoreWorker* worker = RequireWorker();
+    const WorkerRef worker = RequireWorker();
     if (worker == nullptr) return nullptr;
     worker->RequestExit("exit_actor() was called");
     Py_RETURN_NONE;
@@ -546,7 +546,7 @@ PyObject* CurrentTaskName(PyObject*, PyObject*) {
 }
 
 PyObject* Context(PyObject*, PyObject*) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   const Execution& execution = TheExecution();
   const RunningCall* running = CurrentCall();

@@ -44,7 +44,7 @@ void CallDealloc(PyObject* self) {
 }
 
 // False: an exception is set. The call is answered already, or there is no session.
-bool Begin(PyObject* self, CoreWorker*& worker) {
+bool Begin(PyObject* self, WorkerRef& worker) {
   worker = RequireWorker();
   if (worker == nullptr) return false;
   if (reinterpret_cast<CallObject*>(self)->call != nullptr) return true;
@@ -76,7 +76,7 @@ bool Terminate(CoreWorker& worker, IncomingCall& call) {
 }
 
 PyObject* CallCreate(PyObject* self, PyObject*) {
-  CoreWorker* worker;
+  WorkerRef worker;
   if (!Begin(self, worker)) return nullptr;
   PyRef begun;
   const bool goes_on = CreateActor(*worker, *reinterpret_cast<CallObject*>(self)->call, &begun);
@@ -87,7 +87,7 @@ PyObject* CallCreate(PyObject* self, PyObject*) {
 }
 
 PyObject* CallCreated(PyObject* self, PyObject* args) {
-  CoreWorker* worker;
+  WorkerRef worker;
   PyObject *instance, *error;
   if (!Begin(self, worker) || !PyArg_ParseTuple(args, "OO", &instance, &error)) return nullptr;
   const bool failed = PyExceptionInstance_Check(error);
@@ -100,7 +100,7 @@ PyObject* CallCreated(PyObject* self, PyObject* args) {
 }
 
 PyObject* CallStart(PyObject* self, PyObject*) {
-  CoreWorker* worker;
+  WorkerRef worker;
   if (!Begin(self, worker)) return nullptr;
   auto* object = reinterpret_cast<CallObject*>(self);
   if (Terminate(*worker, *object->call)) {
@@ -118,13 +118,13 @@ PyObject* CallStart(PyObject* self, PyObject*) {
 }
 
 PyObject* CallFinish(PyObject* self, PyObject* result) {
-  CoreWorker* worker;
+  WorkerRef worker;
   return Begin(self, worker) ? Answer(self, *worker, PyRef::Borrowed(result)) : nullptr;
 }
 
 // Sends an item of a generator. False: no more are wanted just now.
 PyObject* CallProduce(PyObject* self, PyObject* item) {
-  CoreWorker* worker;
+  WorkerRef worker;
   if (!Begin(self, worker)) return nullptr;
   auto* object = reinterpret_cast<CallObject*>(self);
   if (!YieldItem(*worker, object->running, item)) return nullptr;
@@ -132,19 +132,19 @@ PyObject* CallProduce(PyObject* self, PyObject* item) {
 }
 
 PyObject* CallHasRoom(PyObject* self, PyObject*) {
-  CoreWorker* worker;
+  WorkerRef worker;
   if (!Begin(self, worker)) return nullptr;
   return PyBool_FromLong(worker->HasRoom(*reinterpret_cast<CallObject*>(self)->call));
 }
 
 PyObject* CallYields(PyObject* self, PyObject*) {
-  CoreWorker* worker;
+  WorkerRef worker;
   if (!Begin(self, worker)) return nullptr;
   return PyBool_FromLong(Yields(reinterpret_cast<CallObject*>(self)->running));
 }
 
 PyObject* CallFail(PyObject* self, PyObject* error) {
-  CoreWorker* worker;
+  WorkerRef worker;
   if (!Begin(self, worker)) return nullptr;
   if (!PyExceptionInstance_Check(error)) {
     PyErr_Format(PyExc_TypeError, "fail() takes an exception, got %R", error);
@@ -155,7 +155,7 @@ PyObject* CallFail(PyObject* self, PyObject* error) {
 }
 
 PyObject* CallIsCancelled(PyObject* self, PyObject*) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   const IncomingCall* call = reinterpret_cast<CallObject*>(self)->call;
   return PyBool_FromLong(call != nullptr && worker->IsCancelled(*call));
@@ -170,7 +170,7 @@ bool Execute(CoreWorker& worker, IncomingCall& call) {
 }
 
 PyObject* RunWorker(PyObject*, PyObject*) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   worker->InterruptOnCancel(pthread_self());
   SetRestingTitle("IDLE");
@@ -197,7 +197,7 @@ PyObject* RunWorker(PyObject*, PyObject*) {
 }
 
 PyObject* RunCalls(PyObject*, PyObject* args) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   Py_ssize_t group;
   PyObject* spawn;
   if (worker == nullptr || !PyArg_ParseTuple(args, "nO", &group, &spawn)) return nullptr;
@@ -218,7 +218,7 @@ PyObject* RunCalls(PyObject*, PyObject* args) {
 }
 
 PyObject* AwaitExit(PyObject*, PyObject*) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   {
     const ReleaseGil released;
@@ -229,7 +229,7 @@ PyObject* AwaitExit(PyObject*, PyObject*) {
 }
 
 PyObject* LeaveWith(PyObject*, PyObject* exit_code) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   const long code = PyLong_AsLong(exit_code);
   if (worker == nullptr || (code == -1 && PyErr_Occurred() != nullptr)) return nullptr;
   worker->RequestExit("sys.exit(" + std::to_string(code) + ") was called",
@@ -238,7 +238,7 @@ PyObject* LeaveWith(PyObject*, PyObject* exit_code) {
 }
 
 PyObject* TakeCall(PyObject*, PyObject*) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   auto call = worker->TakeCall();
   if (!call) Py_RETURN_NONE;
@@ -252,7 +252,7 @@ constexpr long kCancelled = 8;
 constexpr long kRoom = 16;
 
 PyObject* AwaitWork(PyObject*, PyObject* timeout) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   int64_t deadline = INT64_MAX;
   if (timeout != Py_None) {
@@ -274,7 +274,7 @@ PyObject* AwaitWork(PyObject*, PyObject* timeout) {
 }
 
 PyObject* Watch(PyObject*, PyObject* args) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   int descriptor;
   PyObject* variable;
   if (worker == nullptr || !PyArg_ParseTuple(args, "iO", &descriptor, &variable)) return nullptr;

@@ -93,20 +93,21 @@ struct ReadyCallback {
 };
 
 PyObject* OnReady(PyObject* self, PyObject* callback) {
-  core_worker::Object* object = ObjectOf(self);
+  const WorkerRef worker = RequireWorker();
+  core_worker::Object* object = worker == nullptr ? nullptr : ObjectOf(self);
   if (object == nullptr) return nullptr;
   auto shared = std::make_shared<ReadyCallback>(callback, self);
   bool waiting;
   {
     const ReleaseGil released;
-    waiting = TheSession().worker->OnReady(object, [shared] { shared->Call(); });
+    waiting = worker->OnReady(object, [shared] { shared->Call(); });
   }
   if (!waiting) shared->Call();
   Py_RETURN_NONE;
 }
 
 PyObject* RestoreRef(PyObject*, PyObject* bytes) {
-  core_worker::CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   PlacedRef placed;
   const Py_ssize_t size = PyBytes_Check(bytes) ? PyBytes_GET_SIZE(bytes) : 0;

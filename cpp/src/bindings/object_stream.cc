@@ -23,13 +23,13 @@ PyTypeObject* stream_type = nullptr;
 PyObjectStream* AsStream(PyObject* self) { return reinterpret_cast<PyObjectStream*>(self); }
 
 // Null with an exception set if the session that it belongs to is over.
-CoreWorker* WorkerOf(PyObject* self) {
-  CoreWorker* worker = RequireWorker();
+WorkerRef WorkerOf(PyObject* self) {
+  WorkerRef worker = RequireWorker();
   if (worker != nullptr && AsStream(self)->epoch != TheSession().epoch) {
     PyErr_SetString(PyExc_ValueError,
                     "this generator belongs to an earlier skyray session: its items are gone. "
                     "Call its function again after init()");
-    return nullptr;
+    return WorkerRef();
   }
   return worker;
 }
@@ -61,7 +61,7 @@ bool AwaitNext(CoreWorker& worker, ObjectStream& stream) {
 }
 
 PyObject* IterNext(PyObject* self) {
-  CoreWorker* worker = WorkerOf(self);
+  const WorkerRef worker = WorkerOf(self);
   if (worker == nullptr) return nullptr;
   const std::shared_ptr<ObjectStream> stream = *AsStream(self)->stream;
   for (;;) {
@@ -72,13 +72,13 @@ PyObject* IterNext(PyObject* self) {
 }
 
 PyObject* NextReady(PyObject* self, PyObject*) {
-  CoreWorker* worker = WorkerOf(self);
+  const WorkerRef worker = WorkerOf(self);
   if (worker == nullptr) return nullptr;
   return PyBool_FromLong(worker->NextItemIsReady(**AsStream(self)->stream));
 }
 
 PyObject* IsFinished(PyObject* self, PyObject*) {
-  CoreWorker* worker = WorkerOf(self);
+  const WorkerRef worker = WorkerOf(self);
   if (worker == nullptr) return nullptr;
   return PyBool_FromLong(worker->StreamIsFinished(**AsStream(self)->stream));
 }
@@ -86,7 +86,7 @@ PyObject* IsFinished(PyObject* self, PyObject*) {
 PyObject* Completed(PyObject* self, PyObject*) { return Py_NewRef(AsStream(self)->end); }
 
 PyObject* Peek(PyObject* self, PyObject*) {
-  CoreWorker* worker = WorkerOf(self);
+  const WorkerRef worker = WorkerOf(self);
   if (worker == nullptr) return nullptr;
   return NewObjectRef(worker->PeekItem(**AsStream(self)->stream));
 }

@@ -31,7 +31,7 @@ bool ReadDeadline(PyObject* timeout, int64_t& deadline_ns) {
 }
 
 PyObject* Put(PyObject*, PyObject* value) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   Serialized serialized;
   if (!serialized.From(value)) return nullptr;
@@ -107,7 +107,7 @@ PyObject* Get(PyObject*, PyObject* const* args, Py_ssize_t count) {
     PyErr_SetString(PyExc_TypeError, "get(refs, timeout) takes two arguments");
     return nullptr;
   }
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   int64_t deadline_ns;
   if (worker == nullptr || !ReadDeadline(args[1], deadline_ns)) return nullptr;
   if (IsObjectRef(args[0])) return GetOne(*worker, args[0], deadline_ns);
@@ -143,7 +143,7 @@ PyObject* Get(PyObject*, PyObject* const* args, Py_ssize_t count) {
 PyObject* Cancel(PyObject*, PyObject* args) {
   PyObject* ref;
   int force, recursive;
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr || !PyArg_ParseTuple(args, "Opp", &ref, &force, &recursive)) return nullptr;
   if (!IsObjectRef(ref)) {
     PyErr_Format(PyExc_TypeError, "a %s is not an ObjectRef", Py_TYPE(ref)->tp_name);
@@ -197,7 +197,7 @@ PyObject* Wait(PyObject*, PyObject* args) {
   if (!PyArg_ParseTuple(args, "O!nOp", &PyList_Type, &refs, &wanted, &timeout, &fetch_local)) {
     return nullptr;
   }
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   int64_t deadline_ns;
   const PyRef items(PyList_AsTuple(refs));  // The list may change while we wait.
   if (worker == nullptr || !items || !ReadDeadline(timeout, deadline_ns)) return nullptr;

@@ -161,25 +161,20 @@ PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
 }
 
 PyObject* Disconnect(PyObject*, PyObject*) {
-  Session& session = TheSession();
-  // Nobody finds it any more; those who wait inside are woken by its end.
-  std::unique_ptr<CoreWorker> ending = std::move(session.worker);
-  ++session.epoch;
-  {
-    const ReleaseGil released;
-    ending.reset();
-  }
+  EndWorker();
   Py_RETURN_NONE;
 }
 
 PyObject* IsConnected(PyObject*, PyObject*) {
-  return PyBool_FromLong(TheSession().worker != nullptr);
+  return PyBool_FromLong(TheSession().worker != nullptr && !TheSession().ending);
 }
 
 PyObject* AfterForkInChild(PyObject*, PyObject*) {
   Session& session = TheSession();
   // The threads and the conversation are the parent's: not ended, only forgotten.
   (void)session.worker.release();
+  session.users = WorkerRef::OfThisThread();
+  session.ending = false;
   ++session.epoch;
   Py_RETURN_NONE;
 }
@@ -206,7 +201,7 @@ struct KvRequest {
 // Sends it and calls `use` with the reply, if that says Ok.
 template <class Use>
 PyObject* AskKv(const KvRequest& request, Use use) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   auto bytes = [&] {
     const ReleaseGil released;
@@ -284,7 +279,7 @@ PyObject* ExportFunction(PyObject*, PyObject* args) {
   const char *id, *blob;
   Py_ssize_t id_bytes, blob_bytes;
   if (!PyArg_ParseTuple(args, "y#y#", &id, &id_bytes, &blob, &blob_bytes)) return nullptr;
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   const KvRequest request{fbr::KvOp::Put, "fun", std::string(id, static_cast<size_t>(id_bytes)),
                           std::string(blob, static_cast<size_t>(blob_bytes))};
@@ -352,7 +347,7 @@ PyObject* ListOf(const Entries* entries, Describe describe) {
 
 template <class Build, class Use>
 PyObject* Ask(Build build, Use use) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   auto bytes = [&] {
     const ReleaseGil released;
@@ -402,7 +397,7 @@ PyObject* ListActors(PyObject*, PyObject* args) {
 }
 
 PyObject* Statistics(PyObject*, PyObject*) {
-  CoreWorker* worker = RequireWorker();
+  const WorkerRef worker = RequireWorker();
   if (worker == nullptr) return nullptr;
   const core_worker::Statistics counts = worker->GetStatistics();
   return Py_BuildValue("{snsnsnsnsn}", "objects", static_cast<Py_ssize_t>(counts.objects),

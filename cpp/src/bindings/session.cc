@@ -8,12 +8,65 @@ Session& TheSession() {
   return session;
 }
 
-core_worker::CoreWorker* RequireWorker() {
+static thread_local int worker_refs = 0;
+// A call that runs Python code of the user's may take for ever.
+static constexpr PY_TIMEOUT_T kLeaveTimeoutUs = 10000000;
+
+WorkerRef::WorkerRef(core_worker::CoreWorker* worker) : worker_(worker) {
+  ++worker_refs;
+  ++TheSession().users;
+}
+
+WorkerRef::~WorkerRef() {
+  if (worker_ == nullptr) return;
   Session& session = TheSession();
-  if (session.worker) return session.worker.get();
+  --worker_refs;
+  --session.users;
+  if (session.left != nullptr && session.users <= session.users_to_stay) {
+    PyThread_release_lock(std::exchange(session.left, nullptr));
+  }
+}
+
+int WorkerRef::OfThisThread() { return worker_refs; }
+
+WorkerRef RequireWorker() {
+  Session& session = TheSession();
+  if (session.worker && !session.ending) return WorkerRef(session.worker.get());
   PyErr_SetString(PyExc_RuntimeError,
                   "skyray is not connected in this process: call skyray.init() first");
-  return nullptr;
+  return WorkerRef();
+}
+
+void EndWorker() {
+  Session& session = TheSession();
+  if (!session.worker || std::exchange(session.ending, true)) return;
+  {
+    const ReleaseGil released;
+    session.worker->Stop();
+  }
+  // Those below this very call on the stack can only leave when it has ended.
+  session.users_to_stay = WorkerRef::OfThisThread();
+  if (session.users > session.users_to_stay) {
+    const PyThread_type_lock left = PyThread_allocate_lock();
+    if (left != nullptr) {
+      PyThread_acquire_lock(left, WAIT_LOCK);
+      session.left = left;
+      {
+        const ReleaseGil released;
+        PyThread_acquire_lock_timed(left, kLeaveTimeoutUs, 0);
+      }
+      session.left = nullptr;
+      PyThread_release_lock(left);
+      PyThread_free_lock(left);
+    }
+  }
+  std::unique_ptr<core_worker::CoreWorker> ended = std::move(session.worker);
+  session.ending = false;
+  ++session.epoch;
+  // Memory that is never given back, not memory that is used when it is gone.
+  if (session.users > 0) return (void)ended.release();
+  const ReleaseGil released;
+  ended.reset();
 }
 
 PyRef TakeException() {

@@ -33,14 +33,48 @@ struct Hooks {
 
 struct Session {
   std::unique_ptr<core_worker::CoreWorker> worker;
+  // Calls that are using it, on all threads.
+  int users = 0;
+  // It is being ended: nobody begins to use it. `left`, if there is one, is let go of
+  // when no more than `users_to_stay` are left.
+  bool ending = false;
+  int users_to_stay = 0;
+  PyThread_type_lock left = nullptr;
   Hooks hooks;
   // Grows with every connect, so that what is left of an earlier session is known.
   uint64_t epoch = 0;
 };
 
 Session& TheSession();
-// The core worker, or null with an exception set.
-core_worker::CoreWorker* RequireWorker();
+
+// The use of the core worker by one call, for which it stays, also where Python code
+// runs meanwhile or the GIL is let go of. Null if there is none.
+class WorkerRef {
+ public:
+  WorkerRef() = default;
+  explicit WorkerRef(core_worker::CoreWorker* worker);
+  WorkerRef(WorkerRef&& other) noexcept : worker_(std::exchange(other.worker_, nullptr)) {}
+  WorkerRef& operator=(WorkerRef&& other) noexcept {
+    std::swap(worker_, other.worker_);
+    return *this;
+  }
+  ~WorkerRef();
+  // How many of them this thread has.
+  static int OfThisThread();
+
+  core_worker::CoreWorker* operator->() const { return worker_; }
+  core_worker::CoreWorker& operator*() const { return *worker_; }
+  bool operator==(std::nullptr_t) const { return worker_ == nullptr; }
+
+ private:
+  core_worker::CoreWorker* worker_ = nullptr;
+};
+
+// Null with an exception set if there is none.
+WorkerRef RequireWorker();
+// Ends the core worker, if there is one: who waits in it is woken, and it goes when
+// nobody uses it any more.
+void EndWorker();
 
 // Sets the Python exception for `status` (an exception is set already if the
 // status is Cancelled). Returns null, for `return`.

@@ -137,11 +137,16 @@ Status CoreWorker::Start(UniqueFd raylet, UniqueFd listener, std::unique_ptr<Sto
 }
 
 CoreWorker::~CoreWorker() {
+  Stop();
+  DeleteTasks();
+}
+
+void CoreWorker::Stop() {
+  if (std::exchange(stopped_, true)) return;
   // The last results of a worker that leaves: their callers may be slow to read.
   if (!options_.is_driver) gateway_.Drain(NowNs() + kLastWordsNs);
   if (!worker_socket_.empty()) unlink(worker_socket_.c_str());
   gateway_.Stop();
-  DeleteTasks();
 }
 
 void CoreWorker::DeleteTasks() {

@@ -58,6 +58,9 @@ class CoreWorker : private GatewayHandler {
  public:
   static Result<std::unique_ptr<CoreWorker>> Connect(CoreWorkerOptions options);
   ~CoreWorker() override;
+  // Says its last words and ends the conversation; who waits is woken. The rest goes
+  // with its destruction. Not for two threads at once.
+  void Stop();
 
   const SessionInfo& session() const { return session_; }
   Statistics GetStatistics();
@@ -463,6 +466,7 @@ class CoreWorker : private GatewayHandler {
   };
   std::unordered_map<LeaseId, LostLease> lost_leases_;  // Told before the end of the socket.
   std::unordered_map<Task*, Creation> creations_;
+  bool stopped_ = false;
   TaskList awaiting_arguments_;       // Not those of actors' methods.
   std::vector<ActorId> unreachable_;  // That may yet answer.
   std::vector<PongWait> awaiting_pong_;

@@ -308,6 +308,8 @@ WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
   if (waiter.done()) return WaitResult::Done;
   // The I/O thread is asked to step down; among waiters the first to come leads.
   bool counted = false;
+  // A signal's handler may have run on another thread, or just before a sleep.
+  int64_t look_after_ns = kInterruptLookNs;
   const auto place = followers_.insert(followers_.end(), &waiter);
   WaitResult result = WaitResult::Done;
   while (!waiter.done()) {
@@ -319,10 +321,20 @@ WaitResult Gateway::Wait(Lock& lock, GatewayWaiter& waiter, int64_t deadline_ns,
       lead_ = Lead::Waiter;
       lead_since_ns_ = NowNs();
       waiter.leading = true;
-      result = Drive(lock, &waiter, deadline_ns, keep_hot, interrupted);
-      waiter.leading = false;
+      const int64_t look_at_ns = interrupted ? lead_since_ns_ + look_after_ns : INT64_MAX;
+      result = Drive(lock, &waiter, deadline_ns, keep_hot, look_at_ns);
       LeaveLead();
-      break;
+      bool stop = true;
+      if (result == WaitResult::Interrupted) {
+        // Not as the leader: what a signal's handler does may wait, too.
+        lock.unlock();
+        stop = interrupted();
+        lock.lock();
+        look_after_ns = std::min(2 * look_after_ns, kInterruptLookNsMax);
+      }
+      waiter.leading = false;
+      if (stop) break;
+      continue;
     }
     if (lead_ == Lead::IoThread && !counted) {
       counted = true;
@@ -368,7 +380,7 @@ void Gateway::RunIoThread() {
       lead_ = Lead::IoThread;
       lead_since_ns_ = now;
       timer_at_ns_ = 0;  // Much may have changed since the timer was set.
-      Drive(lock, nullptr, INT64_MAX, nullptr, {});
+      Drive(lock, nullptr, INT64_MAX, nullptr, INT64_MAX);
       LeaveLead();
       continue;
     }
@@ -387,11 +399,8 @@ void Gateway::RunIoThread() {
 }
 
 WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns,
-                          const ChannelPtr& keep_hot, const std::function<bool()>& interrupted) {
+                          const ChannelPtr& keep_hot, int64_t look_at_ns) {
   bool look_first = keep_hot != nullptr;
-  // A signal's handler may have run on another thread, or just before the sleep.
-  int64_t look_after_ns = kInterruptLookNs;
-  int64_t next_look_ns = NowNs() + look_after_ns;
   for (;;) {
     FlushDirty(lock);
     RunDeferred(lock);
@@ -411,8 +420,7 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
       continue;  // Much may have changed while the mutex was free.
     }
     if (!dirty_.empty() && flush_at_ns_ == INT64_MAX) continue;
-    int64_t wake_at = std::min({deadline_ns, flush_at_ns_, timer_at_ns_});
-    if (interrupted) wake_at = std::min(wake_at, next_look_ns);
+    const int64_t wake_at = std::min({deadline_ns, flush_at_ns_, timer_at_ns_, look_at_ns});
     sleeping_ = true;
     lock.unlock();
     Sleep(wake_at);
@@ -425,13 +433,8 @@ WaitResult Gateway::Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns
         deferred_.empty() && followers_.empty()) {
       Rest(lock);
     }
-    if (interrupted && (signalled || NowNs() >= next_look_ns)) {
-      lock.unlock();
-      const bool stop = interrupted();
-      lock.lock();
-      look_after_ns = std::min(2 * look_after_ns, kInterruptLookNsMax);
-      next_look_ns = NowNs() + look_after_ns;
-      if (stop) return WaitResult::Interrupted;
+    if (look_at_ns != INT64_MAX && (signalled || NowNs() >= look_at_ns)) {
+      return WaitResult::Interrupted;
     }
   }
 }

@@ -120,9 +120,10 @@ class Gateway {
   enum class Lead : uint8_t { Nobody, IoThread, Waiter };
 
   void RunIoThread();
-  // Leads until `waiter` is done (or, null: until a waiter wants to lead).
+  // Leads until `waiter` is done (or, null: until a waiter wants to lead). Interrupted:
+  // a signal may have come, or it is `look_at_ns` (INT64_MAX: neither matters).
   WaitResult Drive(Lock& lock, GatewayWaiter* waiter, int64_t deadline_ns,
-                   const ChannelPtr& keep_hot, const std::function<bool()>& interrupted);
+                   const ChannelPtr& keep_hot, int64_t look_at_ns);
   bool Nap(Lock& lock, GatewayWaiter& waiter, int64_t left_ns,
            const std::function<bool()>& interrupted);
   void LeaveLead();

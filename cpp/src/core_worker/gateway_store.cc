@@ -48,7 +48,15 @@ bool StoreConnection::Sleep(int fd) {
   mutex_.lock();
   // What is read next may be for those who wait.
   reader_changed_.notify_all();
-  return ready > 0 || !Interrupted();
+  if (ready > 0 || !interrupted_) return true;
+  // Not as the reader: what a signal's handler does may ask the store, too.
+  reading_ = false;
+  const bool stop = Interrupted();
+  std::unique_lock lock(mutex_, std::adopt_lock);
+  reader_changed_.wait(lock, [this] { return !reading_; });
+  lock.release();
+  reading_ = true;
+  return !stop;
 }
 
 void StoreConnection::EndTurn() {

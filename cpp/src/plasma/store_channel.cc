@@ -100,7 +100,8 @@ Result<StoreChannel::Reply> StoreChannel::Receive(uint64_t request_id) {
         return std::move(**reply);
       }
       stay = waiter_->Sleep(socket_.get());
-      if (!broken_.ok()) break;
+      // Others may have read meanwhile.
+      if (!broken_.ok() || filed_.contains(request_id)) break;
     }
     if (turn == ReplyWaiter::Turn::Read) waiter_->EndTurn();
     if (stay) continue;
