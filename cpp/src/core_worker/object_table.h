@@ -104,7 +104,7 @@ struct Object final : Pooled<Object> {
 struct ReadyEffects {
   boost::container::small_vector<Waiter*, 4> waiters;  // All of them; look at done().
   std::vector<std::function<void()>> callbacks;
-  std::vector<Task*> unblocked;  // Each once: its last argument became ready.
+  std::vector<Task*> unblocked;                       // Each once: its last argument became ready.
   std::vector<std::pair<uint64_t, Object*>> answers;  // Channel, object.
 };
 
