@@ -20,7 +20,7 @@ struct ObjectManager::State {
         handlers(std::move(manager_handlers)),
         puller(loop, store, addresses, options.node_id, options.token,
                options.pull_bytes_in_flight_max),
-        sender(loop, store),
+        sender(loop, store, options.seal_timeout),
         messages(loop, addresses, options.node_id, options.token, MakeMessageHandlers()),
         acceptor(loop, options.token,
                  {[this](const Introduction& peer) { return Admit(peer); },

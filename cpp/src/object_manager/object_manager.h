@@ -11,6 +11,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -32,6 +33,9 @@ struct ObjectManagerOptions {
   ClusterToken token{};  // See ReadClusterToken.
   // Fetched at a time; one object is always let through.
   uint64_t pull_bytes_in_flight_max = 256u << 20;
+  // An object that is being created here is waited for so long when another node asks
+  // for it; one that is being restored as long as that takes.
+  std::chrono::milliseconds seal_timeout{10000};
 };
 
 // What other nodes ask of this raylet. Any may be empty: refused, or dropped.

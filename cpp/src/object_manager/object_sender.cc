@@ -15,8 +15,6 @@ namespace {
 namespace wire = fb::transfer;
 
 constexpr uint32_t kRequestBytesMax = 4 << 10;
-// An object that is being created here is waited for so long.
-constexpr std::chrono::milliseconds kSealTimeout{10000};
 
 flatbuffers::FlatBufferBuilder OpenedMessage(TransferId transfer, const ObjectId& object,
                                              const std::optional<plasma::PinnedObject>& pinned) {
@@ -38,8 +36,9 @@ flatbuffers::FlatBufferBuilder OpenedMessage(TransferId transfer, const ObjectId
 ObjectSender::Stream::Stream(boost::asio::io_context& loop, UniqueFd socket, const NodeId& peer)
     : node(peer), frames(loop, std::move(socket), kRequestBytesMax) {}
 
-ObjectSender::ObjectSender(boost::asio::io_context& loop, plasma::StoreRunner& store)
-    : loop_(loop), store_(store) {}
+ObjectSender::ObjectSender(boost::asio::io_context& loop, plasma::StoreRunner& store,
+                           std::chrono::milliseconds seal_timeout)
+    : loop_(loop), store_(store), seal_timeout_(seal_timeout) {}
 
 void ObjectSender::Serve(const NodeId& peer, UniqueFd socket) {
   const StreamId id = next_id_++;
@@ -91,7 +90,7 @@ bool ObjectSender::OnOpen(StreamId id, Stream& stream, const wire::OpenObject& o
 
 void ObjectSender::Pin(StreamId id, TransferId transfer, Open& open) {
   open.asked = std::chrono::steady_clock::now();
-  store_.PinCreated(open.object, kSealTimeout.count(),
+  store_.PinCreated(open.object, seal_timeout_.count(),
                     [this, token = std::weak_ptr<int>(alive_), id, transfer,
                      object = open.object](const std::optional<plasma::PinnedObject>& pinned) {
                       if (!token.expired()) OnPinned(id, transfer, object, pinned);
@@ -108,7 +107,8 @@ void ObjectSender::OnPinned(StreamId id, TransferId transfer, const ObjectId& ob
   }
   Stream& stream = *found->second;
   Open& open = stream.open.at(transfer);
-  if (!pinned && std::chrono::steady_clock::now() - open.asked >= kSealTimeout) {
+  // The store counts in whole milliseconds, and from when it heard of it.
+  if (!pinned && std::chrono::steady_clock::now() - open.asked >= seal_timeout_ / 2) {
     return store_.Contains(object,
                            [this, token = std::weak_ptr<int>(alive_), id, transfer](bool there) {
                              if (!token.expired()) OnLate(id, transfer, there);

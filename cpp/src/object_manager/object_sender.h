@@ -27,7 +27,8 @@ constexpr size_t kOpenPerStreamMax = 4096;
 
 class ObjectSender {
  public:
-  ObjectSender(boost::asio::io_context& loop, plasma::StoreRunner& store);
+  ObjectSender(boost::asio::io_context& loop, plasma::StoreRunner& store,
+               std::chrono::milliseconds seal_timeout);
 
   // Serves a peer that has introduced itself.
   void Serve(const NodeId& peer, UniqueFd socket);
@@ -65,6 +66,7 @@ class ObjectSender {
 
   boost::asio::io_context& loop_;
   plasma::StoreRunner& store_;
+  const std::chrono::milliseconds seal_timeout_;
   StreamId next_id_ = 1;
   std::unordered_map<StreamId, std::unique_ptr<Stream>> streams_;
   const std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -25,9 +25,9 @@ std::string TextOf(std::span<const uint8_t> bytes) { return {bytes.begin(), byte
 
 // One node: a store and an object manager, on the test's loop.
 struct Node {
-  Node(boost::asio::io_context& loop, const ClusterToken& token, uint64_t store_bytes)
-      : store(store_bytes, 0, &loop) {
-    ObjectManagerOptions options;
+  Node(boost::asio::io_context& loop, const ClusterToken& token, uint64_t store_bytes,
+       ObjectManagerOptions options = {})
+      : store(store_bytes, WhoseDiskIsPlayed(), &loop) {
     options.node_id = id;
     options.token = token;
     ObjectManagerHandlers handlers;
@@ -41,6 +41,13 @@ struct Node {
     };
     manager.emplace(loop, *store.runner, options, std::move(handlers));
     port = *manager->Listen("127.0.0.1", 0);
+  }
+
+  static plasma::StoreOptions WhoseDiskIsPlayed() {
+    plasma::StoreOptions options;
+    options.create_grace_ms = 0;
+    options.spilling = true;
+    return options;
   }
 
   NodeId id = NodeId::FromRandom();
@@ -153,6 +160,49 @@ TEST_F(ObjectManagerTest, TheNextNodeIsAskedAndThenItIsLost) {
   EXPECT_EQ(lost.code(), ErrorCode::ObjectLost);
   EXPECT_THAT(lost.message(), HasSubstr(there.id.Hex().substr(0, 16)));
   EXPECT_THAT(lost.message(), HasSubstr(third.id.Hex().substr(0, 16)));
+}
+
+TEST_F(ObjectManagerTest, ARestoreIsWaitedForAsLongAsItTakes) {
+  ObjectManagerOptions options;
+  options.seal_timeout = std::chrono::milliseconds(5);
+  Node slow{loop, TokenOf(1), 1 * kMiB, options};
+  Introduce(here, slow);
+  const auto client = slow.store.Connect();
+  const std::string text = RandomText(600 * 1024);
+  const ObjectId id = plasma::PutText(*client, owner, text);
+  ASSERT_TRUE(slow.store.StatsBecome(
+      [](const auto& stats) { return stats.objects.spillable.objects == 1; }));
+  bool taken = false;
+  slow.store.runner->TakeSpillable(
+      1, 1, [&](std::vector<plasma::SpillableObject> objects) { taken = objects.size() == 1; });
+  ASSERT_TRUE(slow.store.RunUntil([&] { return taken; }));
+  slow.store.runner->Spilled({id});
+  const std::vector<ObjectId> others{plasma::PutText(*client, owner, text)};
+  ASSERT_TRUE(slow.store.StatsBecome([](const auto& stats) {
+    return stats.objects.spilled.objects == 1;
+  })) << "the other has its memory";
+
+  std::optional<Status> pulled;
+  here.manager->Pull(id, {slow.id}, text.size(), [&](const Status& status) { pulled = status; });
+  ASSERT_TRUE(slow.store.StatsBecome([](const auto& stats) { return stats.waiting_gets == 1; }));
+  // Many times as long as what is being created is waited for.
+  const auto later = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  ASSERT_TRUE(slow.store.RunUntil([&] { return std::chrono::steady_clock::now() >= later; }));
+  EXPECT_FALSE(pulled.has_value()) << pulled->ToString();
+
+  ASSERT_TRUE(client->Delete(others).ok());
+  ASSERT_TRUE(slow.store.StatsBecome([](const auto& stats) { return stats.allocated_bytes == 0; }));
+  bool restored = false;
+  slow.store.runner->Restore(id, [&](Result<plasma::RestoreRoom> room) {
+    ASSERT_TRUE(room.has_value()) << room.error().ToString();
+    std::memcpy(room->bytes.data(), text.data(), text.size());
+    restored = true;
+  });
+  ASSERT_TRUE(slow.store.RunUntil([&] { return restored; }));
+  slow.store.runner->Seal(id);
+  ASSERT_TRUE(slow.store.RunUntil([&] { return pulled.has_value(); }));
+  EXPECT_TRUE(pulled->ok()) << pulled->ToString();
+  EXPECT_TRUE(plasma::GetText(*here.store.Connect(), id) == text) << "(too long to print)";
 }
 
 TEST_F(ObjectManagerTest, AnObjectThatDoesNotFitIsAnError) {
