@@ -318,7 +318,7 @@ class Store {
 class Waiter : public plasma::ReplyWaiter {
  public:
   explicit Waiter(Store& store) : store_(store) {}
-  bool Sleep(int) override { return store_.Answer(); }
+  Turn Sleep(int) override { return store_.Answer() ? Turn::Read : Turn::GiveUp; }
 
  private:
   Store& store_;

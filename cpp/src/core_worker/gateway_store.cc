@@ -41,22 +41,17 @@ plasma::ReplyWaiter::Turn StoreConnection::TakeTurn() {
   return status == std::cv_status::timeout && Interrupted() ? Turn::GiveUp : Turn::Look;
 }
 
-bool StoreConnection::Sleep(int fd) {
+plasma::ReplyWaiter::Turn StoreConnection::Sleep(int fd) {
   mutex_.unlock();
   pollfd entry{fd, POLLIN, 0};
   const int ready = poll(&entry, 1, interrupted_ ? kInterruptLookMs : -1);
   mutex_.lock();
   // What is read next may be for those who wait.
   reader_changed_.notify_all();
-  if (ready > 0 || !interrupted_) return true;
+  if (ready > 0 || !interrupted_) return Turn::Read;
   // Not as the reader: what a signal's handler does may ask the store, too.
-  reading_ = false;
-  const bool stop = Interrupted();
-  std::unique_lock lock(mutex_, std::adopt_lock);
-  reader_changed_.wait(lock, [this] { return !reading_; });
-  lock.release();
-  reading_ = true;
-  return !stop;
+  EndTurn();
+  return Interrupted() ? Turn::GiveUp : Turn::Look;
 }
 
 void StoreConnection::EndTurn() {

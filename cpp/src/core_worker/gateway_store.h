@@ -42,7 +42,7 @@ class StoreConnection : private plasma::ReplyWaiter {
 
  private:
   Turn TakeTurn() override;
-  bool Sleep(int fd) override;
+  Turn Sleep(int fd) override;
   void EndTurn() override;
   bool Interrupted();
 

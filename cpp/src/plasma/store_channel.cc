@@ -41,10 +41,10 @@ Status ProtocolBroken(const std::string& what) {
 
 ReplyWaiter::Turn ReplyWaiter::TakeTurn() { return Turn::Read; }
 
-bool ReplyWaiter::Sleep(int fd) {
+ReplyWaiter::Turn ReplyWaiter::Sleep(int fd) {
   pollfd entry{fd, POLLIN, 0};
   poll(&entry, 1, -1);
-  return true;
+  return Turn::Read;
 }
 
 void ReplyWaiter::EndTurn() {}
@@ -86,25 +86,17 @@ Result<StoreChannel::Reply> StoreChannel::Receive(uint64_t request_id) {
   for (;;) {
     if (auto filed = filed_.extract(request_id); !filed.empty()) return std::move(filed.mapped());
     if (!broken_.ok()) return broken_;
-    const ReplyWaiter::Turn turn = waiter_->TakeTurn();
-    if (turn == ReplyWaiter::Turn::Look) continue;
-    bool stay = turn == ReplyWaiter::Turn::Read;
-    while (stay) {
-      auto reply = TryRead(request_id);
-      if (!reply) {
+    ReplyWaiter::Turn turn = waiter_->TakeTurn();
+    while (turn == ReplyWaiter::Turn::Read) {
+      auto reply = broken_.ok() ? TryRead(request_id) : Result<std::optional<Reply>>(broken_);
+      if (!reply || *reply) {
         waiter_->EndTurn();
-        return reply.error();
-      }
-      if (*reply) {
-        waiter_->EndTurn();
+        if (!reply) return reply.error();
         return std::move(**reply);
       }
-      stay = waiter_->Sleep(socket_.get());
-      // Others may have read meanwhile.
-      if (!broken_.ok() || filed_.contains(request_id)) break;
+      turn = waiter_->Sleep(socket_.get());
     }
-    if (turn == ReplyWaiter::Turn::Read) waiter_->EndTurn();
-    if (stay) continue;
+    if (turn == ReplyWaiter::Turn::Look) continue;
     if (open_.erase(request_id) > 0) abandoned_.insert(request_id);
     return Status(ErrorCode::Cancelled, "interrupted while waiting for the plasma store");
   }

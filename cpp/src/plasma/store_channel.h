@@ -37,8 +37,9 @@ class ReplyWaiter {
   };
   virtual ~ReplyWaiter() = default;
   virtual Turn TakeTurn();
-  // Returns when `fd` may be readable, or earlier. False: the caller gives up.
-  virtual bool Sleep(int fd);
+  // The reader's: returns when `fd` may be readable, or earlier. If not Read, its turn
+  // has ended with this.
+  virtual Turn Sleep(int fd);
   virtual void EndTurn();
 };
 

@@ -50,26 +50,29 @@ class BrokenStore : public ReplyWaiter {
     rmdir(folder.c_str());
   }
 
-  bool Sleep(int) override {
+  Turn Sleep(int) override {
     if (!socket.valid()) socket = UniqueFd(accept(listener.get(), nullptr, nullptr));
-    if (ahead_of) return SaySegments();
+    if (ahead_of) {
+      SaySegments();
+      return Turn::Read;
+    }
     // Notices have no answer; what is asked is known to the test.
     uint64_t request_id = 0;
     while (request_id == 0) {
       const auto frame = ipc::ReceiveFrame(socket.get(), 30000);
       if (!frame) {
         ADD_FAILURE() << "the client asked for nothing: " << frame.error().message();
-        return false;
+        return Turn::GiveUp;
       }
       request_id = flatbuffers::GetRoot<fb::plasma::Message>(frame->body.data())->request_id();
     }
     if (std::exchange(give_up, false)) {
       given_up = request_id;
-      return false;
+      return Turn::GiveUp;
     }
     if (given_up) Say(*std::exchange(given_up, std::nullopt), answer_to_given_up);
     Say(request_id, answer);
-    return true;
+    return Turn::Read;
   }
 
   void Say(uint64_t request_id, const std::function<Answer(Builder&)>& what) {
@@ -82,7 +85,7 @@ class BrokenStore : public ReplyWaiter {
   }
 
   // Empty Segments of the request `ahead_of`, and no answer.
-  bool SaySegments() {
+  void SaySegments() {
     Builder builder;
     const auto none = builder.CreateVectorOfStructs<fb::plasma::NewSegment>({});
     const auto body = fb::plasma::CreateSegments(builder, none).Union();
@@ -92,7 +95,6 @@ class BrokenStore : public ReplyWaiter {
                                  {builder.GetBufferPointer(), builder.GetSize()})
                       .ok());
     }
-    return true;
   }
 
   // A get's answer: one object at `offset` of a segment that is said to be of
