@@ -39,10 +39,10 @@ WholeId IdOf(const UniqueId& unique, const PartId& of) {
   return id;
 }
 
-// The same for the same: a task that is submitted again has the id it had.
+// The same for the same, in every process: a task that is submitted again has the id it had.
 UniqueId UniqueOf(const TaskId& parent, uint64_t count) {
   UniqueId unique;
-  auto mixed = static_cast<uint64_t>(parent.Hash());
+  auto mixed = static_cast<uint64_t>(parent.HashWith(TaskId::kSize));
   for (const uint64_t round : {count, ~count}) {
     mixed = (mixed ^ round) * 0xd6e8feb86659fd93ull;
     mixed ^= mixed >> 32;

@@ -2,6 +2,7 @@
 #include "common/id.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/random.h>
 
 #include "common/logging.h"
@@ -19,7 +20,16 @@ int HexDigit(char c) {
   return -1;
 }
 
+uint64_t HashSeed() {
+  uint64_t seed = 0;
+  if (const char* fixed = getenv("SKYRAY_HASH_SEED")) return strtoull(fixed, nullptr, 10);
+  FillRandom(&seed, sizeof seed);
+  return seed;
+}
+
 }  // namespace
+
+const uint64_t kIdHashSeed = HashSeed();
 
 void FillRandom(void* bytes, size_t size) {
   auto* out = static_cast<uint8_t*>(bytes);

@@ -21,6 +21,10 @@ namespace skyray {
 // Fills `bytes` from the kernel's random generator.
 void FillRandom(void* bytes, size_t size);
 
+// Of this process, so that nobody can make ids that hash alike. SKYRAY_HASH_SEED (a
+// number) fixes it, for a run that is to be repeated exactly.
+extern const uint64_t kIdHashSeed;
+
 std::string BytesToHex(std::string_view bytes);
 // False if `hex` is not exactly 2 * size hexadecimal digits.
 bool HexToBytes(std::string_view hex, void* bytes, size_t size);
@@ -63,8 +67,9 @@ class Id {
   friend auto operator<=>(const Id&, const Id&) = default;
 
   // Mixes the whole id: task ids of one process differ in few bytes.
-  size_t Hash() const {
-    uint64_t mixed = 0x9e3779b97f4a7c15ull * kBytes;
+  size_t Hash() const { return HashWith(kIdHashSeed); }
+  size_t HashWith(uint64_t seed) const {
+    uint64_t mixed = seed;
     size_t at = 0;
     for (; at + 8 <= kBytes; at += 8) mixed = Mix(mixed, Load<uint64_t>(at));
     if constexpr (kBytes % 8 != 0) mixed = Mix(mixed, Load<uint32_t>(kBytes - 4));

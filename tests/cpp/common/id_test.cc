@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <set>
 #include <unordered_set>
 
@@ -67,6 +68,25 @@ TEST(IdTest, IdsThatDifferInOneByteHashApart) {
     id.mutable_data()[byte] ^= 1;
     EXPECT_NE(id.Hash(), ObjectIdOf(task, 0).Hash()) << "byte " << byte;
   }
+}
+
+// Ids that are made so that after two words of one seed nothing is left of them.
+TEST(IdTest, IdsMadeToHashAlikeWithOneSeedHashApartWithAnother) {
+  constexpr uint64_t kKnown = 28;
+  std::unordered_set<size_t> known;
+  std::unordered_set<size_t> ours;
+  for (uint64_t first = 0; first < 1000; ++first) {
+    const unsigned __int128 product =
+        static_cast<unsigned __int128>(kKnown ^ first) * 0xd6e8feb86659fd93ull;
+    const uint64_t second = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+    ObjectId id;
+    std::memcpy(id.mutable_data(), &first, sizeof first);
+    std::memcpy(id.mutable_data() + sizeof first, &second, sizeof second);
+    known.insert(id.HashWith(kKnown));
+    ours.insert(id.Hash());
+  }
+  EXPECT_EQ(known.size(), 1u);
+  EXPECT_EQ(ours.size(), 1000u) << "SKYRAY_HASH_SEED=" << kIdHashSeed;
 }
 
 TEST(IdTest, RandomIdsDoNotRepeat) {

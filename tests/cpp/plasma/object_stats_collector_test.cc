@@ -214,7 +214,8 @@ class Walk {
 TEST(ObjectStatsTest, TotalsEqualARecountAfterEveryStepOfARandomWalk) {
   const uint64_t seed = Setting("SKYRAY_WALK_SEED", std::random_device{}());
   const uint64_t steps = Setting("SKYRAY_WALK_STEPS", 1'000'000);
-  std::printf("SKYRAY_WALK_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  std::printf("SKYRAY_WALK_SEED=%llu SKYRAY_HASH_SEED=%llu\n",
+              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(kIdHashSeed));
   Walk walk(seed);
   for (uint64_t step = 0; step < steps; ++step) {
     walk.Step();
