@@ -36,6 +36,12 @@ ClientId ObjectStore::AddClient(bool asks_again) {
   return next_client_++;
 }
 
+ClientId ObjectStore::AddOwnProcess() {
+  const ClientId client = AddClient();
+  clients_[client].bounded = false;
+  return client;
+}
+
 Outcome ObjectStore::RemoveClient(ClientId client, int64_t now_ms) {
   gets_.RemoveClient(client);
   creates_.RemoveClient(client);
@@ -130,7 +136,7 @@ Outcome ObjectStore::Get(ClientId client, uint64_t request_id, std::vector<Objec
     AddReference(state, *object);
   }
   get.ids = std::move(ids);
-  const GetQueue::Load load = gets_.LoadOf(client);
+  const GetQueue::Load load = state.bounded ? gets_.LoadOf(client) : GetQueue::Load();
   if (missing == 0 || timeout_ms == 0 || !get.losses.empty() ||
       load.gets >= kWaitingGetsPerClientMax ||
       load.ids + get.ids.size() > kWaitingIdsPerClientMax) {

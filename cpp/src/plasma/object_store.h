@@ -114,6 +114,8 @@ class ObjectStore {
 
   // One that does not ask again hears of a create when it has ended.
   ClientId AddClient(bool asks_again = false);
+  // The store's own process, which asks for all its peers and bounds them itself.
+  ClientId AddOwnProcess();
   // Drops its references, aborts what it never sealed.
   Outcome RemoveClient(ClientId client, int64_t now_ms);
 
@@ -171,6 +173,7 @@ class ObjectStore {
  private:
   struct Client {
     bool asks_again = false;
+    bool bounded = true;  // In what it may have waiting.
     ReferenceTable references;
   };
   // The reference of a creator; null if `client` does not create `id`.
@@ -214,8 +217,9 @@ class ObjectStore {
   std::deque<WorkerId> dead_owners_by_age_;
   uint64_t spilling_bytes_ = 0;  // Under way to the disk.
   Status last_spill_failure_;
-  int64_t progress_ms_ = INT64_MIN;     // Something was spilled, or the head was served.
-  int64_t space_asked_ms_ = INT64_MIN;  // The last SpaceWanted.
+  int64_t progress_ms_ = INT64_MIN;        // Something was spilled, or the head was served.
+  int64_t waited_in_vain_ms_ = INT64_MIN;  // The last head that found no room in its grace.
+  int64_t space_asked_ms_ = INT64_MIN;     // The last SpaceWanted.
   uint32_t next_fallback_ = kFallbackSegmentFirst;
   std::map<uint32_t, WaitingCreate> awaiting_fallback_;  // By the segment asked for.
   uint64_t ignored_requests_total_ = 0;

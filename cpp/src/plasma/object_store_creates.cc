@@ -68,7 +68,8 @@ Outcome ObjectStore::Create(ClientId client, uint64_t request_id, const NewObjec
         EndCreate(create, std::move(result));
       }
     }
-  } else if (creates_.CountOf(client) >= kWaitingCreatesPerClientMax) {
+  } else if (clients_.at(client).bounded &&
+             creates_.CountOf(client) >= kWaitingCreatesPerClientMax) {
     EndCreate(create, TooManyCreates());
   } else {
     creates_.Push(create);
@@ -206,6 +207,7 @@ void ObjectStore::ServeCreates(int64_t now_ms) {
     auto result = Attempt(*head, now_ms);
     if (IsFull(result)) {
       if (now_ms < GraceEnds(*head)) return;
+      waited_in_vain_ms_ = now_ms;
       EndFull(*head);
     } else {
       if (result) progress_ms_ = now_ms;
@@ -217,6 +219,13 @@ void ObjectStore::ServeCreates(int64_t now_ms) {
 
 int64_t ObjectStore::GraceEnds(const WaitingCreate& head) const {
   const int64_t since = std::max(head.since_ms, progress_ms_);
+  // So soon after another, and with nothing that could be spilled, this one would wait in
+  // vain too: a full store costs the first create the grace, not each of them.
+  if (waited_in_vain_ms_ > progress_ms_ &&
+      head.since_ms - waited_in_vain_ms_ <= options_.create_grace_ms && spilling_bytes_ == 0 &&
+      SpaceNeeded() == 0) {
+    return since;
+  }
   const int64_t patience = spilling_bytes_ == 0
                                ? options_.create_grace_ms
                                : std::max(options_.create_grace_ms, kSpillStalledMs);

@@ -101,6 +101,30 @@ TEST_F(CreatesTest, AfterTheGraceItIsOutOfMemory) {
   EXPECT_EQ(Retry(bob, 3, 5), "OutOfMemory") << "it waited as long";
 }
 
+TEST_F(CreatesTest, AFullStoreCostsTheGraceOnce) {
+  Create(ann, 1, a, 600);
+  Create(bob, 2, 600);
+  now += 100;
+  store.Tick(now);
+  EXPECT_EQ(Retry(bob, 2, 3), "OutOfMemory");
+  EXPECT_EQ(Create(bob, 4, 600), "OutOfMemory") << "another waited in vain just now";
+  now += 100;
+  EXPECT_EQ(Create(ann, 5, 600), "OutOfMemory") << "and that was just now, too";
+  now += 101;
+  EXPECT_EQ(Create(bob, 6, 600), "unfinished") << "that is a while ago";
+}
+
+TEST_F(CreatesTest, OnceThereWasRoomTheGraceIsGivenAgain) {
+  Create(ann, 1, a, 600);
+  Create(bob, 2, 600);
+  now += 100;
+  store.Tick(now);
+  store.Abort(ann, a, now);
+  now += 1;
+  EXPECT_EQ(Create(ann, 3, b, 600), "room");
+  EXPECT_EQ(Create(bob, 4, 600), "unfinished");
+}
+
 TEST_F(CreatesTest, WhatFreesMemoryServesTheQueueInTheSameStep) {
   const ObjectId* held = &a;
   const auto fill = [&](bool primary) {
@@ -267,6 +291,7 @@ TEST_F(CreatesTest, AnEndedCreateMakesRoomForAnotherOfItsClient) {
   now += 100;  // None of the others will find room.
   store.Tick(now);
   EXPECT_EQ(store.Stats().waiting_creates, 0u);
+  now += 101;  // They waited in vain a while ago: others may hope again.
   EXPECT_EQ(Create(old, ++last, 128), "");
 }
 

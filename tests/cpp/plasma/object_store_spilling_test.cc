@@ -159,6 +159,21 @@ TEST_F(SpillingTest, TheGraceBeginsAnewWhenSomethingIsSpilled) {
   EXPECT_EQ(end.created[0].place.error().code(), ErrorCode::OutOfMemory);
 }
 
+TEST_F(SpillingTest, WhatCanBeSpilledIsWaitedForAlsoJustAfterAWaitInVain) {
+  Put(a, 900);
+  Get(a);  // In use: it cannot go.
+  Create(2, b, 900);
+  now += 100;
+  store.Tick(now);
+  ASSERT_EQ(store.CreateRetry(ann, 3, 2, 0, now).created.at(0).place.error().code(),
+            ErrorCode::OutOfMemory);
+  store.Release(ann, a, now);
+  EXPECT_TRUE(Create(4, b, 900).created.at(0).unfinished);
+  EXPECT_THAT(Take(1), ElementsAre(a));
+  Spilled(a);
+  EXPECT_TRUE(store.CreateRetry(ann, 5, 4, 0, now).created.at(0).place.has_value());
+}
+
 TEST_F(SpillingTest, ASpillUnderWayIsWaitedForButNotForEver) {
   Put(a, 900);
   Create(2, b, 900);

@@ -174,6 +174,18 @@ TEST_F(ObjectStoreTest, IdsThatWaitAreBoundedPerClient) {
   EXPECT_THAT(store.Get(bob, 1, {a}, -1, now).got, IsEmpty());
 }
 
+TEST_F(ObjectStoreTest, TheStoresOwnProcessMayWaitForAsMuchAsItLikes) {
+  const ClientId own = store.AddOwnProcess();
+  for (uint64_t i = 0; i <= kWaitingGetsPerClientMax; ++i) {
+    EXPECT_THAT(store.Get(own, i, {a}, -1, now).got, IsEmpty()) << i;
+  }
+  store.Create(ann, 1, {b, owner, 1000, 0, true}, false, now);
+  for (uint64_t i = 0; i <= kWaitingCreatesPerClientMax; ++i) {
+    const NewObject object{ObjectId::FromRandom(), owner, 1000, 0, true};
+    ASSERT_THAT(store.Create(own, i, object, false, now).created, IsEmpty()) << i;
+  }
+}
+
 TEST(ObjectStoreWalkTest, WhateverClientsDoNothingIsLeftWhenTheyAreGone) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
