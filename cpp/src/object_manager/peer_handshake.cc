@@ -5,12 +5,14 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <bit>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <map>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 
 #include "common/logging.h"
@@ -25,7 +27,8 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::chrono::seconds kHandshakeTimeout{10};
-// Peers that have not proved themselves yet; more are turned away.
+// Peers that have not proved themselves yet. With more, the oldest has had its time:
+// who means it is through in a few round trips.
 constexpr size_t kStrangersMax = 256;
 
 // The socket as it is handed out: blocking, and one that notices within half a
@@ -232,6 +235,8 @@ struct PeerAcceptor::State : ipc::ServerHandler {
 
   void OnStrangersFrame(uint64_t id, const ipc::Frame& frame);
   void TurnAway(uint64_t id, const Status& why);
+  // Makes room for one more. False if all there are have proved themselves.
+  bool CrowdOut();
   void Admit(uint64_t id, const Introduction& introduction);
 
   asio::io_context& loop;
@@ -240,17 +245,14 @@ struct PeerAcceptor::State : ipc::ServerHandler {
   // A timer that went off may still be waiting for its turn on the loop.
   const std::shared_ptr<int> alive = std::make_shared<int>(0);
   uint64_t next_id = 1;
-  std::unordered_map<uint64_t, std::unique_ptr<Stranger>> strangers;
+  std::map<uint64_t, std::unique_ptr<Stranger>> strangers;  // The oldest first.
+  uint64_t crowded_out_total = 0;
   ipc::Server server;
 };
 
 void PeerAcceptor::State::OnConnect(ipc::ConnectionId connection, const ipc::PeerCredentials&) {
   UniqueFd fd = server.Release(connection);
-  if (strangers.size() >= kStrangersMax) {
-    SKYRAY_LOG(Warning) << "data port: turned a peer away: " << kStrangersMax
-                        << " others have not introduced themselves yet";
-    return;
-  }
+  if (strangers.size() >= kStrangersMax && !CrowdOut()) return;
   const uint64_t id = next_id++;
   auto& stranger =
       *strangers.emplace(id, std::make_unique<Stranger>(loop, std::move(fd), token)).first->second;
@@ -264,6 +266,23 @@ void PeerAcceptor::State::OnConnect(ipc::ConnectionId connection, const ipc::Pee
         if (!stopped && !token.expired())
           TurnAway(id, Status(ErrorCode::TimedOut, "it did not introduce itself"));
       });
+}
+
+bool PeerAcceptor::State::CrowdOut() {
+  const auto oldest = std::find_if(strangers.begin(), strangers.end(), [](const auto& each) {
+    return !each.second->authenticator.done();
+  });
+  if (oldest == strangers.end()) return false;
+  strangers.erase(oldest);
+  ++crowded_out_total;
+  // Somebody who knocks all the time does not fill the disk.
+  if (std::has_single_bit(crowded_out_total)) {
+    SKYRAY_LOG(Warning) << "data port: " << kStrangersMax
+                        << " peers have connected and not proved themselves; hung up on the "
+                           "oldest ("
+                        << crowded_out_total << " times by now)";
+  }
+  return true;
 }
 
 void PeerAcceptor::State::OnStrangersFrame(uint64_t id, const ipc::Frame& frame) {

@@ -444,6 +444,21 @@ TEST_F(ObjectManagerTest, AWorkerThatIsNotThereIsNotFound) {
   EXPECT_EQ(mine->error().code(), ErrorCode::NodeDied);
 }
 
+TEST_F(ObjectManagerTest, StrangersWhoSayNothingKeepNobodyOut) {
+  std::vector<UniqueFd> strangers;
+  for (int i = 0; i < 400; ++i) {
+    auto stranger = ipc::ConnectTcp("127.0.0.1", there.port);
+    ASSERT_TRUE(stranger.has_value()) << stranger.error().ToString();
+    strangers.push_back(std::move(*stranger));
+    // So that none is left in the listening socket's queue.
+    loop.restart();
+    loop.poll();
+  }
+  const ObjectId id = plasma::PutText(*there.store.Connect(), owner, "for who is known");
+  const Status pulled = Pull(id, {there.id});
+  EXPECT_TRUE(pulled.ok()) << pulled.ToString();
+}
+
 TEST_F(ObjectManagerTest, MessagesArriveInOrderAndCallsAreAnswered) {
   for (int i = 0; i < 100; ++i) here.manager->SendToNode(there.id, BytesOf(std::to_string(i)));
   std::optional<std::string> answer;
