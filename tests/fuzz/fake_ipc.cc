@@ -81,7 +81,7 @@ Connection::Connection(boost::asio::io_context&, UniqueFd, ConnectionHandlers)
 Connection::~Connection() { Close(); }
 void Connection::Start() {}
 void Connection::SetFrameBytesMax(uint32_t bytes) { state_->input.SetFrameBytesMax(bytes); }
-void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds) {
+void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<SharedFd> fds) {
   SKYRAY_CHECK(fds.size() <= kFrameFdsMax);
   if (!state_->open) return;
   state_->sent_bytes += sizeof(FrameHeader) + body.size();
@@ -89,10 +89,10 @@ void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<
   Frame frame;
   frame.kind = kind;
   frame.body.assign(body.begin(), body.end());
-  frame.fds = std::move(fds);
+  frame.fds.resize(fds.size());  // Of those the peer only wants to know how many.
   state_->sent.push_back(std::move(frame));
 }
-void Connection::Send(const flatbuffers::FlatBufferBuilder& message, std::vector<UniqueFd> fds) {
+void Connection::Send(const flatbuffers::FlatBufferBuilder& message, std::vector<SharedFd> fds) {
   Send(kFlatBuffer, {message.GetBufferPointer(), message.GetSize()}, std::move(fds));
 }
 void Connection::CloseAfterSend() { state_->close_after_send = true; }
@@ -118,7 +118,7 @@ Connection* Server::Find(ConnectionId connection) {
   return found == state_->connections.end() ? nullptr : found->second.get();
 }
 void Server::Send(ConnectionId connection, const flatbuffers::FlatBufferBuilder& message,
-                  std::vector<UniqueFd> fds) {
+                  std::vector<SharedFd> fds) {
   if (Connection* found = Find(connection)) found->Send(message, std::move(fds));
 }
 void Server::Close(ConnectionId connection) {

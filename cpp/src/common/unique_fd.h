@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A file descriptor that is closed exactly once.
 //
-// Threading: values; not shared. Ownership: owns the descriptor.
+// Threading: values; not shared, but for a SharedFd. Ownership: owns the descriptor; of
+// SharedFds the last one does.
 // Errors: a failing close is ignored, as there is nothing left to do about it.
 #pragma once
 
 #include <unistd.h>
 
+#include <memory>
 #include <utility>
 
 namespace skyray {
@@ -35,5 +37,8 @@ class UniqueFd {
  private:
   int fd_ = -1;
 };
+
+using SharedFd = std::shared_ptr<const UniqueFd>;
+inline SharedFd Share(UniqueFd fd) { return std::make_shared<const UniqueFd>(std::move(fd)); }
 
 }  // namespace skyray

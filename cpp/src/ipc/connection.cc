@@ -34,7 +34,7 @@ Status DoneWithPeer() {
 
 struct OutgoingFrame {
   std::vector<uint8_t> bytes;  // Header and body.
-  std::vector<UniqueFd> fds;
+  std::vector<SharedFd> fds;
 };
 
 // Shared with the pending Asio handlers, which find it closed when they come late.
@@ -140,10 +140,10 @@ static void WaitToRead(const std::shared_ptr<S>& state) {
 
 // One sendmsg, with the descriptors beside its first byte; -1 with errno.
 static ssize_t SendParts(int socket, const iovec* parts, int count,
-                         const std::vector<UniqueFd>& with) {
+                         const std::vector<SharedFd>& with) {
   int fds[kFrameFdsMax];
   size_t fd_count = 0;
-  for (const UniqueFd& fd : with) fds[fd_count++] = fd.get();
+  for (const SharedFd& fd : with) fds[fd_count++] = fd->get();
   return SendWithFds(socket, parts, count, std::span<const int>(fds, fd_count),
                      MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -217,7 +217,7 @@ void Connection::DeliverArrived() {
 
 void Connection::SetFrameBytesMax(uint32_t bytes) { state_->input.SetFrameBytesMax(bytes); }
 
-void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds) {
+void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<SharedFd> fds) {
   SKYRAY_CHECK(fds.size() <= kFrameFdsMax);
   if (!state_->open) return;
   FrameHeader header{static_cast<uint32_t>(body.size()), kind, static_cast<uint16_t>(fds.size())};
@@ -246,7 +246,7 @@ void Connection::Send(uint16_t kind, std::span<const uint8_t> body, std::vector<
   asio::post(state_->socket.get_executor(), [state = state_] { WriteSome(state); });
 }
 
-void Connection::Send(const flatbuffers::FlatBufferBuilder& message, std::vector<UniqueFd> fds) {
+void Connection::Send(const flatbuffers::FlatBufferBuilder& message, std::vector<SharedFd> fds) {
   Send(kFlatBuffer, {message.GetBufferPointer(), message.GetSize()}, std::move(fds));
 }
 

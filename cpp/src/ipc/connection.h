@@ -49,9 +49,9 @@ class Connection {
   // The cap on what the peer may send; kHelloBytesMax until raised.
   void SetFrameBytesMax(uint32_t bytes);
   // REQUIRES: at most kFrameFdsMax descriptors.
-  void Send(uint16_t kind, std::span<const uint8_t> body, std::vector<UniqueFd> fds = {});
+  void Send(uint16_t kind, std::span<const uint8_t> body, std::vector<SharedFd> fds = {});
   // Sends a finished FlatBuffer.
-  void Send(const flatbuffers::FlatBufferBuilder& message, std::vector<UniqueFd> fds = {});
+  void Send(const flatbuffers::FlatBufferBuilder& message, std::vector<SharedFd> fds = {});
   // Closes after what is queued has been sent, or has failed; reads nothing more.
   void CloseAfterSend();
   void Close();

@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +13,7 @@
 #include <chrono>
 #include <vector>
 
+#include "common/fd_limit.h"
 #include "common/logging.h"
 
 namespace skyray::ipc {
@@ -24,16 +23,7 @@ namespace {
 constexpr int kBacklog = 512;
 constexpr std::chrono::milliseconds kOutOfFdsPause{100};
 // Descriptors that connections may not take, or a quarter of what there is.
-constexpr rlim_t kReservedFdsMax = 32;
-
-// From this descriptor number on none is left for new connections. (The kernel
-// hands out the lowest free number.)
-int FdsForConnections() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  const rlim_t fds = limit.rlim_cur - std::min(limit.rlim_cur / 4, kReservedFdsMax);
-  return static_cast<int>(std::min<rlim_t>(fds, INT_MAX));
-}
+constexpr int kReservedFdsMax = 32;
 }  // namespace
 
 struct Listener {
@@ -142,7 +132,7 @@ static void AcceptReady(const std::shared_ptr<S>& state, Listener& listener) {
   if (listener.paused) {
     // To accept one and find it one too many would be to hang up on it.
     const UniqueFd probe(fcntl(listener.socket.native_handle(), F_DUPFD_CLOEXEC, 0));
-    if (!probe.valid() || probe.get() >= FdsForConnections()) {
+    if (!probe.valid() || probe.get() >= FdLimitLess(4, kReservedFdsMax)) {
       return PauseAccepting(state, listener, EMFILE);
     }
   }
@@ -162,7 +152,7 @@ static void AcceptReady(const std::shared_ptr<S>& state, Listener& listener) {
     }
     TakeAccepted(state, listener, UniqueFd(fd));
     if (!state->open) return;
-    if (fd + 1 >= FdsForConnections()) return PauseAccepting(state, listener, EMFILE);
+    if (fd + 1 >= FdLimitLess(4, kReservedFdsMax)) return PauseAccepting(state, listener, EMFILE);
   }
 }
 
@@ -228,7 +218,7 @@ Connection* Server::Find(ConnectionId connection) {
 }
 
 void Server::Send(ConnectionId connection, const flatbuffers::FlatBufferBuilder& message,
-                  std::vector<UniqueFd> fds) {
+                  std::vector<SharedFd> fds) {
   if (Connection* found = Find(connection)) found->Send(message, std::move(fds));
 }
 

@@ -52,7 +52,7 @@ class Server {
   Connection* Find(ConnectionId connection);
   // Does nothing if the connection is gone.
   void Send(ConnectionId connection, const flatbuffers::FlatBufferBuilder& message,
-            std::vector<UniqueFd> fds = {});
+            std::vector<SharedFd> fds = {});
   void Close(ConnectionId connection);
   // Takes the socket out, without OnDisconnect, to hand it to another process.
   UniqueFd Release(ConnectionId connection);

@@ -114,7 +114,7 @@ void SpillRemote::Remove(const std::string& path) {
   });
 }
 
-Status SpillRemote::Send(const json::object& order, std::vector<UniqueFd> fds) {
+Status SpillRemote::Send(const json::object& order, std::vector<SharedFd> fds) {
   if (worker_.pid() == 0) {
     json::object folders;
     folders["op"] = "folders";
@@ -142,7 +142,7 @@ void SpillRemote::Advance(uint64_t id) {
   for (const uint32_t segment : job.segments) {
     if (shown_.contains(segment) || job.shown.contains(segment)) continue;
     return segments_(segment,
-                     [this, alive = std::weak_ptr<int>(alive_), id, segment](Result<UniqueFd> fd) {
+                     [this, alive = std::weak_ptr<int>(alive_), id, segment](Result<SharedFd> fd) {
                        if (!alive.expired()) OnSegment(id, segment, std::move(fd));
                      });
   }
@@ -152,16 +152,14 @@ void SpillRemote::Advance(uint64_t id) {
   if (!status.ok()) Finish(id, status);
 }
 
-void SpillRemote::OnSegment(uint64_t id, uint32_t segment, Result<UniqueFd> fd) {
+void SpillRemote::OnSegment(uint64_t id, uint32_t segment, Result<SharedFd> fd) {
   const auto job = jobs_.find(id);
   if (job == jobs_.end()) return;
   if (!fd) return Finish(id, fd.error());
   json::object order;
   order["op"] = "segment";
   order["segment"] = segment;
-  std::vector<UniqueFd> fds;
-  fds.push_back(std::move(*fd));
-  if (const Status status = Send(order, std::move(fds)); !status.ok()) return Finish(id, status);
+  if (const Status status = Send(order, {*fd}); !status.ok()) return Finish(id, status);
   // A fallback segment is another object's next time.
   const bool lasting = segment < plasma::kFallbackSegmentFirst;
   (lasting ? shown_ : job->second.shown).insert(segment);

@@ -33,7 +33,7 @@ class SpillRemote : public SpillStorage {
  public:
   // A descriptor of a segment of the store's, for the worker.
   using SegmentSource =
-      std::function<void(uint32_t segment, std::function<void(Result<UniqueFd>)> done)>;
+      std::function<void(uint32_t segment, std::function<void(Result<SharedFd>)> done)>;
 
   SpillRemote(boost::asio::io_context& loop, SpillRemoteOptions options, SegmentSource segments);
 
@@ -59,11 +59,11 @@ class SpillRemote : public SpillStorage {
   };
 
   // Starts the worker if need be; a new one hears first what is its to remove.
-  Status Send(const boost::json::object& order, std::vector<UniqueFd> fds = {});
+  Status Send(const boost::json::object& order, std::vector<SharedFd> fds = {});
   void Start(boost::json::object order, std::set<uint32_t> segments, Answer answer);
   // Shows it the next segment it does not know, or sends it the order.
   void Advance(uint64_t job);
-  void OnSegment(uint64_t job, uint32_t segment, Result<UniqueFd> fd);
+  void OnSegment(uint64_t job, uint32_t segment, Result<SharedFd> fd);
   void Finish(uint64_t job, Result<boost::json::object> answer);
   void OnEvent(const boost::json::object& event);
   void OnDown(const std::string& how);

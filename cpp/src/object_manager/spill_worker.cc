@@ -170,7 +170,7 @@ SpillWorker::~SpillWorker() {
   state_->Reap(kEndTimeoutMs);
 }
 
-Status SpillWorker::Send(const json::object& order, std::vector<UniqueFd> fds) {
+Status SpillWorker::Send(const json::object& order, std::vector<SharedFd> fds) {
   if (state_->pid == 0) {
     if (Status status = state_->Start(state_); !status.ok()) return status;
   }

@@ -37,7 +37,7 @@ class SpillWorker {
   SpillWorker& operator=(const SpillWorker&) = delete;
 
   // Starts it if it is down.
-  Status Send(const boost::json::object& order, std::vector<UniqueFd> fds = {});
+  Status Send(const boost::json::object& order, std::vector<SharedFd> fds = {});
   int pid() const;  // 0: down.
 
  private:

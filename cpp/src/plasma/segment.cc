@@ -75,7 +75,7 @@ Status TooFewHugePages(uint64_t bytes, uint64_t page_bytes, const std::string& p
 }
 
 Result<Segment> Finish(Segment segment, uint64_t bytes) {
-  auto mapping = Mapping::Map(segment.fd.get(), bytes, /*writable=*/true);
+  auto mapping = Mapping::Map(segment.fd->get(), bytes, /*writable=*/true);
   if (!mapping) return mapping.error();
   segment.mapping = std::move(*mapping);
   return segment;
@@ -85,10 +85,10 @@ Result<Segment> Finish(Segment segment, uint64_t bytes) {
 Result<Segment> FinishHuge(Segment segment, uint64_t page_bytes, uint64_t bytes_wanted,
                            const std::string& place) {
   const uint64_t bytes = WholePages(bytes_wanted, page_bytes);
-  if (ftruncate(segment.fd.get(), static_cast<off_t>(bytes)) != 0) {
+  if (ftruncate(segment.fd->get(), static_cast<off_t>(bytes)) != 0) {
     return ErrnoStatus("sizing a store segment of huge pages to " + ByteSize(bytes), errno);
   }
-  auto mapping = Mapping::Map(segment.fd.get(), bytes, /*writable=*/true);
+  auto mapping = Mapping::Map(segment.fd->get(), bytes, /*writable=*/true);
   if (!mapping) return TooFewHugePages(bytes, page_bytes, place, mapping.error());
   segment.mapping = std::move(*mapping);
   return segment;
@@ -102,28 +102,28 @@ Status SealSize(int fd) {
 Result<Segment> CreateHugeMemfd(uint64_t bytes) {
   Segment segment;
   segment.fd =
-      UniqueFd(memfd_create("skyray-plasma", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB));
-  if (!segment.fd.valid()) {
+      Share(UniqueFd(memfd_create("skyray-plasma", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB)));
+  if (!segment.fd->valid()) {
     return ErrnoStatus("memfd_create with huge pages (does this kernel have them?)", errno);
   }
   struct statfs system = {};
-  if (fstatfs(segment.fd.get(), &system) != 0) return ErrnoStatus("fstatfs of a memfd", errno);
+  if (fstatfs(segment.fd->get(), &system) != 0) return ErrnoStatus("fstatfs of a memfd", errno);
   auto finished = FinishHuge(std::move(segment), static_cast<uint64_t>(system.f_bsize), bytes,
                              "a memfd of huge pages");
   if (!finished) return finished;
-  if (Status status = SealSize(finished->fd.get()); !status.ok()) return status;
+  if (Status status = SealSize(finished->fd->get()); !status.ok()) return status;
   return finished;
 }
 
 Result<Segment> CreateMemfd(uint64_t bytes) {
   Segment segment;
   segment.can_give_back = true;
-  segment.fd = UniqueFd(memfd_create("skyray-plasma", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!segment.fd.valid()) return ErrnoStatus("memfd_create", errno);
-  if (ftruncate(segment.fd.get(), static_cast<off_t>(bytes)) != 0) {
+  segment.fd = Share(UniqueFd(memfd_create("skyray-plasma", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  if (!segment.fd->valid()) return ErrnoStatus("memfd_create", errno);
+  if (ftruncate(segment.fd->get(), static_cast<off_t>(bytes)) != 0) {
     return ErrnoStatus("sizing a store segment to " + ByteSize(bytes), errno);
   }
-  if (Status status = SealSize(segment.fd.get()); !status.ok()) return status;
+  if (Status status = SealSize(segment.fd->get()); !status.ok()) return status;
   return Finish(std::move(segment), bytes);
 }
 
@@ -131,9 +131,9 @@ Result<Segment> CreateInDirectory(const SegmentOptions& options) {
   Segment segment;
   auto file = OpenUnnamed(options.directory);
   if (!file) return file.error();
-  segment.fd = std::move(*file);
+  segment.fd = Share(std::move(*file));
   struct statfs system = {};
-  if (fstatfs(segment.fd.get(), &system) != 0) {
+  if (fstatfs(segment.fd->get(), &system) != 0) {
     return ErrnoStatus("fstatfs of the directory " + options.directory, errno);
   }
   if (system.f_type == HUGETLBFS_MAGIC) {
@@ -148,7 +148,7 @@ Result<Segment> CreateInDirectory(const SegmentOptions& options) {
   }
   if (options.bytes > kSegmentBytesMax) return NoRoom(options.directory, options.bytes, system);
   const uint64_t bytes = WholePages(options.bytes, kPageBytes);
-  Status reserved = Reserve(segment.fd.get(), options.directory, bytes, system);
+  Status reserved = Reserve(segment.fd->get(), options.directory, bytes, system);
   if (!reserved.ok()) return reserved;
   return Finish(std::move(segment), bytes);
 }
@@ -164,13 +164,16 @@ Result<std::shared_ptr<Mapping>> Mapping::Map(int fd, uint64_t bytes, bool writa
   struct stat found = {};
   if (fstat(fd, &found) != 0) return ErrnoStatus("looking at a store segment", errno);
   if (static_cast<uint64_t>(found.st_size) < bytes) {
-    return Status(ErrorCode::IoError, "mapping a store segment of " + std::to_string(bytes) +
-                                          " bytes: it has only " + std::to_string(found.st_size));
+    return Status(ErrorCode::InvalidArgument, "mapping a store segment of " +
+                                                  std::to_string(bytes) + " bytes: it has only " +
+                                                  std::to_string(found.st_size));
   }
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   void* data = mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
   if (data == MAP_FAILED) {
-    return ErrnoStatus("mapping a store segment of " + std::to_string(bytes) + " bytes", errno);
+    return ErrnoStatus("mapping a store segment of " + std::to_string(bytes) +
+                           " bytes (ulimit -v and vm.max_map_count bound what can be mapped)",
+                       errno);
   }
   // Core dumps without the whole store in them.
   madvise(data, bytes, MADV_DONTDUMP);
@@ -215,7 +218,7 @@ Result<Segment> Segment::CreateFallback(const std::string& directory, uint64_t b
 Status Segment::GiveBack(uint64_t offset, uint64_t bytes) const {
   SKYRAY_CHECK(can_give_back && offset + bytes <= mapping->bytes());
   const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  if (fallocate(fd.get(), mode, static_cast<off_t>(offset), static_cast<off_t>(bytes)) == 0) {
+  if (fallocate(fd->get(), mode, static_cast<off_t>(offset), static_cast<off_t>(bytes)) == 0) {
     return Status();
   }
   return ErrnoStatus("giving " + ByteSize(bytes) + " of a store segment back", errno);

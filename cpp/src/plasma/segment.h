@@ -28,6 +28,7 @@ namespace skyray::plasma {
 
 class Mapping {
  public:
+  // Errors: InvalidArgument: there are not so many bytes; IoError.
   static Result<std::shared_ptr<Mapping>> Map(int fd, uint64_t bytes, bool writable);
   ~Mapping();
   Mapping(const Mapping&) = delete;
@@ -68,7 +69,7 @@ struct Segment {
   // touched. REQUIRES: `can_give_back`; whole pages within the segment.
   Status GiveBack(uint64_t offset, uint64_t bytes) const;
 
-  UniqueFd fd;
+  SharedFd fd;                       // Also that of messages under way.
   std::shared_ptr<Mapping> mapping;  // Writable, in this process.
   bool can_give_back = false;
 };

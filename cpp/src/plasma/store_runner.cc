@@ -150,7 +150,7 @@ void StoreRunner::Lose(const ObjectId& id, Status why) {
   state_->PostToStore([id, why = std::move(why)](StoreServer& store) { store.Lose(id, why); });
 }
 
-void StoreRunner::SegmentFd(uint32_t segment, std::function<void(Result<UniqueFd>)> done) {
+void StoreRunner::SegmentFd(uint32_t segment, std::function<void(Result<SharedFd>)> done) {
   state_->PostToStore([segment, done = state_->ToOwner(std::move(done))](StoreServer& store) {
     done(store.SegmentFd(segment));
   });

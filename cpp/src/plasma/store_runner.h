@@ -67,7 +67,7 @@ class StoreRunner {
   void SpillFailed(std::vector<ObjectId> ids, Status why);
   void Restore(const ObjectId& id, std::function<void(Result<RestoreRoom>)> done);
   void Lose(const ObjectId& id, Status why);
-  void SegmentFd(uint32_t segment, std::function<void(Result<UniqueFd>)> done);
+  void SegmentFd(uint32_t segment, std::function<void(Result<SharedFd>)> done);
 
   void Contains(const ObjectId& id, std::function<void(bool)> done);
   void Stats(std::function<void(StoreStats)> done);

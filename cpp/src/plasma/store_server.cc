@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plasma/store_server.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "common/fd_limit.h"
 #include "common/logging.h"
 #include "ipc/verify.h"
 #include "plasma/wire.h"
@@ -39,6 +36,9 @@ Result<std::unique_ptr<StoreServer>> StoreServer::Start(boost::asio::io_context&
   }
   return server;
 }
+
+// Descriptors that fallback segments may not take, or half of what there is.
+constexpr int kReservedFdsMax = 256;
 
 // A get that lost more hears of these, and that the others are not there.
 constexpr size_t kLossesToldMax = 4096;
@@ -71,7 +71,7 @@ StoreServer::StoreServer(boost::asio::io_context& loop, const StoreOptions& opti
       store_(CoreOptionsOf(options, segments_)),
       on_events_(std::move(on_events)),
       timer_(loop),
-      local_client_(store_.AddClient()),
+      local_client_(store_.AddOwnProcess()),
       server_(loop, "plasma store", *this) {}
 
 StoreServer::~StoreServer() = default;
@@ -146,14 +146,12 @@ void StoreServer::Lose(const ObjectId& id, const Status& why) {
   Deliver(store_.Lose(id, why, StoreNowMs()));
 }
 
-Result<UniqueFd> StoreServer::SegmentFd(uint32_t segment) const {
+Result<SharedFd> StoreServer::SegmentFd(uint32_t segment) const {
   const Segment* found = FindSegment(segment);
   if (found == nullptr) {
     return Status(ErrorCode::NotFound, "the store has no segment " + std::to_string(segment));
   }
-  UniqueFd copy(fcntl(found->fd.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) return ErrnoStatus("passing a segment", errno);
-  return copy;
+  return found->fd;
 }
 
 void StoreServer::OnConnect(ipc::ConnectionId connection, const ipc::PeerCredentials&) {
@@ -204,6 +202,13 @@ uint64_t StoreServer::Deliver(Outcome outcome) {
 Status StoreServer::MakeFallback(const FallbackWanted& wanted) {
   auto made = Segment::CreateFallback(fallback_directory_, wanted.bytes);
   if (!made) return made.error();
+  // The rest of them is for clients.
+  if (made->fd->get() >= FdLimitLess(2, kReservedFdsMax)) {
+    return Status(ErrorCode::OutOfMemory,
+                  std::to_string(fallback_segments_.size()) +
+                      " objects are there already, and each takes one of the file descriptors "
+                      "that the store's process may have (raise its limit: ulimit -n)");
+  }
   fallback_segments_.emplace(wanted.segment, std::move(*made));
   return Status();
 }
@@ -323,15 +328,10 @@ bool StoreServer::AddNewSegment(NewSegments& added, uint32_t segment) {
     Send(added.connection, added.request_id, fb::plasma::Body::Segments,
          fb::plasma::CreateSegments(builder_, listed), std::exchange(added.fds, {}));
   }
-  auto copy = SegmentFd(segment);
-  if (!copy) {
-    // Out of descriptors: the client hears of a segment it does not have, and says so.
-    SKYRAY_LOG(Error) << "plasma store: " << copy.error().message();
-    return true;
-  }
+  const Segment& given = *FindSegment(segment);
   session.segments.insert(segment);
-  added.listed.emplace_back(FindSegment(segment)->mapping->bytes(), segment);
-  added.fds.push_back(std::move(*copy));
+  added.listed.emplace_back(given.mapping->bytes(), segment);
+  added.fds.push_back(given.fd);
   return true;
 }
 

@@ -85,8 +85,8 @@ class StoreServer : private ipc::ServerHandler {
   // Errors: ObjectNotFound: it is not spilled any more; OutOfMemory: it stays spilled.
   void Restore(const ObjectId& id, std::function<void(Result<RestoreRoom>)> done);
   void Lose(const ObjectId& id, const Status& why);
-  // A copy of a segment's descriptor. Errors: NotFound; IoError.
-  Result<UniqueFd> SegmentFd(uint32_t segment) const;
+  // Errors: NotFound.
+  Result<SharedFd> SegmentFd(uint32_t segment) const;
 
   bool Contains(const ObjectId& id) const { return store_.Contains(id); }
   // Sealed or not.
@@ -111,7 +111,7 @@ class StoreServer : private ipc::ServerHandler {
     ipc::ConnectionId connection;
     uint64_t request_id;
     std::vector<fb::plasma::NewSegment> listed = {};
-    std::vector<UniqueFd> fds = {};
+    std::vector<SharedFd> fds = {};
   };
 
   StoreServer(boost::asio::io_context& loop, const StoreOptions& options,
@@ -147,7 +147,7 @@ class StoreServer : private ipc::ServerHandler {
   bool AddNewSegment(NewSegments& added, uint32_t segment);
   template <class Table>
   void Send(ipc::ConnectionId connection, uint64_t request_id, fb::plasma::Body type,
-            flatbuffers::Offset<Table> body, std::vector<UniqueFd> fds = {}) {
+            flatbuffers::Offset<Table> body, std::vector<SharedFd> fds = {}) {
     builder_.Finish(fb::plasma::CreateMessage(builder_, request_id, type, body.Union()));
     server_.Send(connection, builder_, std::move(fds));
     builder_.Clear();

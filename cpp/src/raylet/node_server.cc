@@ -108,7 +108,7 @@ void NodeServer::StartSpilling() {
         object_manager::SpillRemoteOptions{options_.spill_urls, options_.spill_folder(),
                                            options_.python,
                                            options_.session_dir + "/logs/io_worker.log"},
-        [this](uint32_t segment, std::function<void(Result<UniqueFd>)> done) {
+        [this](uint32_t segment, std::function<void(Result<SharedFd>)> done) {
           store_->SegmentFd(segment, std::move(done));
         });
   }

@@ -55,9 +55,7 @@ Status NodeServer::StartPeers() {
   handlers.on_handoff = [this](const WorkerId& worker, UniqueFd socket) {
     Builder builder;
     Finish(builder, 0, wire::CreateAccepted(builder));
-    std::vector<UniqueFd> fds;
-    fds.push_back(std::move(socket));
-    server_.Send(ConnectionOf(worker), builder, std::move(fds));
+    server_.Send(ConnectionOf(worker), builder, {Share(std::move(socket))});
   };
   handlers.on_message = [this](const NodeId& from, std::span<const uint8_t> data) {
     OnPeerMessage(from, data);
@@ -269,8 +267,8 @@ void NodeServer::ConnectTo(ConnectionId connection, uint64_t request,
     Builder builder;
     const auto text = builder.CreateString(status.message());
     Finish(builder, request, wire::CreateConnectReply(builder, status.code(), text));
-    std::vector<UniqueFd> fds;
-    if (socket) fds.push_back(std::move(*socket));
+    std::vector<SharedFd> fds;
+    if (socket) fds.push_back(Share(std::move(*socket)));
     server_.Send(connection, builder, std::move(fds));
   };
   if (!node || !worker) return Drop(connection, "it wants to connect to a malformed address");

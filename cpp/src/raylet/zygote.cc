@@ -268,9 +268,11 @@ Result<WorkerPipes> Zygote::Fork(const ForkOrder& order) {
   message["runtime_env"] = order.runtime_env;
   message["progress_place"] = order.progress_place;
   const std::string text = json::serialize(message);
+  std::vector<SharedFd> passed;
+  for (UniqueFd& end : write_ends) passed.push_back(Share(std::move(end)));
   state_->connection->Send(kZygoteFrame,
                            {reinterpret_cast<const uint8_t*>(text.data()), text.size()},
-                           std::move(write_ends));
+                           std::move(passed));
   return pipes;
 }
 

@@ -91,9 +91,7 @@ TEST_F(ConnectionTest, AFrameThatEndsTheConnectionIsTheLastHandedOut) {
 }
 
 TEST_F(ConnectionTest, WhatIsSentArrivesWithItsDescriptors) {
-  std::vector<UniqueFd> fds;
-  fds.emplace_back(dup(0));
-  connection->Send(3, Bytes("first"), std::move(fds));
+  connection->Send(3, Bytes("first"), {Share(UniqueFd(dup(0)))});
   connection->Send(4, Bytes("second"));
   ASSERT_TRUE(RunUntil(loop, [this] { return connection->queued_bytes() == 0; }));
   const auto first = ReceiveFrame(peer.get(), 30000);
@@ -214,9 +212,7 @@ TEST_F(ConnectionTest, DescriptorsThatAreNotTakenAreBoundedToo) {
   ConnectionHandlers handlers;
   handlers.on_frame = [&](Frame) {
     ++handled;
-    std::vector<UniqueFd> fds;
-    fds.emplace_back(dup(0));
-    own->Send(1, Bytes("x"), std::move(fds));
+    own->Send(1, Bytes("x"), {Share(UniqueFd(dup(0)))});
   };
   own = std::make_unique<Connection>(loop, std::move(ours), std::move(handlers));
   own->Start();

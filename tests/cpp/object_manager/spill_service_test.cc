@@ -127,10 +127,10 @@ class SpillServiceTest : public ::testing::Test {
 
   void ResizeSegment(uint64_t bytes) {
     bool done = false;
-    store->SegmentFd(0, [&](const Result<UniqueFd>& segment) {
+    store->SegmentFd(0, [&](const Result<SharedFd>& segment) {
       done = true;
       ASSERT_TRUE(segment) << segment.error().message();
-      ASSERT_EQ(ftruncate(segment->get(), static_cast<off_t>(bytes)), 0);
+      ASSERT_EQ(ftruncate((*segment)->get(), static_cast<off_t>(bytes)), 0);
     });
     Wait(done);
   }

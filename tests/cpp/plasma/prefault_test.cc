@@ -61,7 +61,7 @@ class PrefaultTest : public ::testing::Test {
   }
   std::shared_ptr<Mapping> Map(Access access) {
     auto mapping =
-        Mapping::Map(segment_.fd.get(), segment_.mapping->bytes(), access == Access::Write);
+        Mapping::Map(segment_.fd->get(), segment_.mapping->bytes(), access == Access::Write);
     EXPECT_TRUE(mapping);
     return *mapping;
   }

@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 
 uint64_t ResidentBytes(const Segment& segment) {
   struct stat status = {};
-  EXPECT_EQ(fstat(segment.fd.get(), &status), 0);
+  EXPECT_EQ(fstat(segment.fd->get(), &status), 0);
   return static_cast<uint64_t>(status.st_blocks) * 512;
 }
 
@@ -44,8 +44,8 @@ TEST(SegmentTest, AMemfdHasWholePagesAndASealedSize) {
   EXPECT_EQ(segment->mapping->bytes(), 8192u);
   EXPECT_TRUE(segment->can_give_back);
   segment->mapping->data()[8191] = 7;
-  EXPECT_NE(ftruncate(segment->fd.get(), 4096), 0) << "a client could end others so";
-  EXPECT_NE(ftruncate(segment->fd.get(), 16384), 0);
+  EXPECT_NE(ftruncate(segment->fd->get(), 4096), 0) << "a client could end others so";
+  EXPECT_NE(ftruncate(segment->fd->get(), 16384), 0);
 }
 
 TEST(SegmentTest, PagesAreTakenWhenTouchedAndGivenBack) {
@@ -92,7 +92,7 @@ TEST(SegmentTest, FallbackMemoryIsAnUnnamedFile) {
   EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
   EXPECT_EQ(segment->mapping->bytes(), 4096u);
   segment->mapping->data()[99] = 7;
-  const auto other = Mapping::Map(segment->fd.get(), 4096, /*writable=*/false);
+  const auto other = Mapping::Map(segment->fd->get(), 4096, /*writable=*/false);
   ASSERT_TRUE(other);
   EXPECT_EQ((*other)->data()[99], 7);
   EXPECT_TRUE(Segment::CreateFallback(directory.path(), 0)) << "an empty object has a place too";

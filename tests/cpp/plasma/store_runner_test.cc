@@ -179,7 +179,7 @@ TEST_F(SpillingRunnerTest, ALostObjectIsSaidToWhoWaits) {
 TEST_F(SpillingRunnerTest, ASegmentsDescriptorIsCopied) {
   std::vector<bool> found;
   for (const uint32_t segment : {0u, 7u, kFallbackSegmentFirst}) {
-    store.runner->SegmentFd(segment, [&found, segment](const Result<UniqueFd>& fd) {
+    store.runner->SegmentFd(segment, [&found, segment](const Result<SharedFd>& fd) {
       found.push_back(fd.has_value());
       EXPECT_EQ(fd ? ErrorCode::Ok : fd.error().code(),
                 segment == 0 ? ErrorCode::Ok : ErrorCode::NotFound);
