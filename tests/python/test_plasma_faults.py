@@ -23,6 +23,7 @@ from skyray._daemon import find_binary
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages" / "plasma"
 HEADER = struct.Struct("<IHH")
 STORE_BYTES = 64 << 20
+SMALL_STORE_BYTES = 1 << 20
 LARGE = 40 << 20
 
 # Comes to a certain point, and stays there.
@@ -75,17 +76,57 @@ refused(lambda: client.get_buffers([object_id]))
 print(bytes(memoryview(buffer)[:4]).decode())
 """
 
+# Holds more objects, each of them in a file, than it may have open files.
+COLLECTOR = """
+import resource, sys
+from skyray import plasma
+ids = [plasma.ObjectID(bytes.fromhex(name)) for name in sys.argv[2:]]
+client = plasma.connect(sys.argv[1])
+mine = client.create(plasma.ObjectID.from_random(), 1000)
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(ids), hard))
+buffers = client.get_buffers(ids)
+print(sorted({memoryview(buffer)[-1] for buffer in buffers}))
+memoryview(mine)[:4] = b"mine"
+print(client.contains(ids[0]))
+"""
+
+# For a while it cannot map anything more.
+CRAMPED = """
+import resource, sys
+from skyray import plasma
+object_id = plasma.ObjectID(bytes.fromhex(sys.argv[2]))
+client = plasma.connect(sys.argv[1])
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (16 << 20), hard))
+for call in (
+    lambda: client.get_buffers([object_id]),
+    lambda: client.create(plasma.ObjectID(b"n" * 28), 1000),
+):
+    try:
+        call()
+    except plasma.PlasmaError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+[buffer] = client.get_buffers([object_id])
+print(bytes(memoryview(buffer)[:4]).decode())
+client.create(plasma.ObjectID(b"n" * 28), 1000)
+print("created")
+"""
+
 
 class Store:
     """A ``plasma_store`` and its figures."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str, size: int = STORE_BYTES) -> None:
         self.path = str(folder / "store.sock")
         self.log = folder / "log"
         self.victims: list[subprocess.Popen[bytes]] = []
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [find_binary("plasma_store"), "-m", str(STORE_BYTES), "-s", self.path], stderr=log
+                [find_binary("plasma_store"), "-m", str(size), "-s", self.path, *arguments],
+                stderr=log,
             )
         until(lambda: "serving" in self.log.read_text(), "the store listens")
         self._socket = socket.socket(socket.AF_UNIX)
@@ -123,6 +164,68 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path)
     yield store
     store.end()
+
+
+@pytest.fixture
+def store_with_files(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path, "--fallback", str(tmp_path), size=SMALL_STORE_BYTES)
+    yield store
+    store.end()
+
+
+def put_into_a_file(client: plasma.PlasmaClient, last: int = 0) -> plasma.ObjectID:
+    """An object larger than the store."""
+    object_id = plasma.ObjectID.from_random()
+    memoryview(client.create(object_id, SMALL_STORE_BYTES + 1))[-1] = last
+    client.seal(object_id)
+    return object_id
+
+
+def put_until_refused(client: plasma.PlasmaClient, ids: list[plasma.ObjectID]) -> None:
+    while len(ids) < 64:
+        ids.append(put_into_a_file(client))
+
+
+def test_a_store_keeps_descriptors_for_its_clients(store_with_files: Store) -> None:
+    store = store_with_files
+    client = plasma.connect(store.path)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.prlimit(store.process.pid, resource.RLIMIT_NOFILE, (64, hard))
+    ids = [put_into_a_file(client, last=7)]
+    with pytest.raises(plasma.PlasmaStoreFull, match=r"file descriptors .* \(raise its limit"):
+        put_until_refused(client, ids)
+    # Both old clients and new ones are served as before.
+    assert client.contains(ids[0])
+    reader = plasma.connect(store.path)
+    buffers = reader.get_buffers(ids)
+    assert [memoryview(buffer)[-1] for buffer in buffers] == [7] + [0] * (len(ids) - 1)
+    del buffers
+    client.delete(ids[:1])
+    until(lambda: not reader.contains(ids[0]), "it is gone")
+    assert reader.contains(put_into_a_file(client))
+
+
+def test_a_client_may_hold_more_files_than_it_may_open(store_with_files: Store) -> None:
+    client = plasma.connect(store_with_files.path)
+    ids = [put_into_a_file(client, last=index) for index in range(60)]
+    names = [object_id.binary().hex() for object_id in ids]
+    command = [sys.executable, "-c", COLLECTOR, store_with_files.path, *names]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == (f"{list(range(60))}\nTrue\n", "")
+
+
+def test_a_client_that_cannot_map_an_object_keeps_its_connection(store: Store) -> None:
+    client = plasma.connect(store.path)
+    object_id = plasma.ObjectID(b"x" * 28)
+    memoryview(client.create(object_id, 1000))[:4] = b"data"
+    client.seal(object_id)
+    command = [sys.executable, "-c", CRAMPED, store.path, object_id.binary().hex()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    got, created, *then = done.stdout.splitlines()
+    assert "Cannot allocate memory" in got
+    assert "Cannot allocate memory" in created
+    assert then == ["data", "created"]
+    del client
 
 
 def victim(store: Store, doing: str, object_id: plasma.ObjectID) -> subprocess.Popen[bytes]:

@@ -12,7 +12,7 @@
 namespace skyray::core_worker {
 namespace {
 
-constexpr int kInterruptLookMs = 100;
+constexpr int kLookMs = 100;
 
 }  // namespace
 
@@ -36,7 +36,7 @@ plasma::ReplyWaiter::Turn StoreConnection::TakeTurn() {
     return Turn::Read;
   }
   std::unique_lock lock(mutex_, std::adopt_lock);
-  const auto status = reader_changed_.wait_for(lock, std::chrono::milliseconds(kInterruptLookMs));
+  const auto status = reader_changed_.wait_for(lock, std::chrono::milliseconds(kLookMs));
   lock.release();
   return status == std::cv_status::timeout && Interrupted() ? Turn::GiveUp : Turn::Look;
 }
@@ -44,7 +44,7 @@ plasma::ReplyWaiter::Turn StoreConnection::TakeTurn() {
 plasma::ReplyWaiter::Turn StoreConnection::Sleep(int fd) {
   mutex_.unlock();
   pollfd entry{fd, POLLIN, 0};
-  const int ready = poll(&entry, 1, interrupted_ ? kInterruptLookMs : -1);
+  const int ready = poll(&entry, 1, interrupted_ ? kLookMs : -1);
   mutex_.lock();
   // What is read next may be for those who wait.
   reader_changed_.notify_all();
@@ -52,6 +52,16 @@ plasma::ReplyWaiter::Turn StoreConnection::Sleep(int fd) {
   // Not as the reader: what a signal's handler does may ask the store, too.
   EndTurn();
   return Interrupted() ? Turn::GiveUp : Turn::Look;
+}
+
+plasma::ReplyWaiter::Turn StoreConnection::SleepToSend(int fd) {
+  const bool read = !std::exchange(reading_, true);
+  mutex_.unlock();
+  pollfd entry{fd, static_cast<short>(read ? POLLIN | POLLOUT : POLLOUT), 0};
+  // Not for ever: who reads now may be done before this can be sent.
+  poll(&entry, 1, kLookMs);
+  mutex_.lock();
+  return read ? Turn::Read : Turn::Look;
 }
 
 void StoreConnection::EndTurn() {

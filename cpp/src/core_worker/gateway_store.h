@@ -43,6 +43,7 @@ class StoreConnection : private plasma::ReplyWaiter {
  private:
   Turn TakeTurn() override;
   Turn Sleep(int fd) override;
+  Turn SleepToSend(int fd) override;
   void EndTurn() override;
   bool Interrupted();
 

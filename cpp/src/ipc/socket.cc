@@ -210,40 +210,60 @@ Result<PeerCredentials> GetPeerCredentials(int fd) {
   return PeerCredentials{credentials.pid, credentials.uid};
 }
 
+namespace {
+
+struct OutgoingParts {
+  FrameHeader header;
+  std::span<const uint8_t> body;
+
+  size_t size() const { return sizeof header + body.size(); }
+};
+
+// One sendmsg of what follows the first `sent` bytes; how many it took: none if the
+// socket takes none now, or a signal came.
+Result<size_t> SendRest(int fd, const OutgoingParts& frame, size_t sent, std::span<const int> fds,
+                        int flags) {
+  iovec rest[2];
+  int count = 0;
+  if (sent < sizeof frame.header) {
+    auto* header = reinterpret_cast<uint8_t*>(const_cast<FrameHeader*>(&frame.header));
+    rest[count++] = {header + sent, sizeof frame.header - sent};
+  }
+  const size_t of_body = sent < sizeof frame.header ? 0 : sent - sizeof frame.header;
+  if (of_body < frame.body.size()) {
+    rest[count++] = {const_cast<uint8_t*>(frame.body.data()) + of_body,
+                     frame.body.size() - of_body};
+  }
+  const ssize_t done =
+      SendWithFds(fd, rest, count, sent == 0 ? fds : std::span<const int>(), flags | MSG_NOSIGNAL);
+  if (done >= 0) return static_cast<size_t>(done);
+  if (errno == EINTR || errno == EAGAIN) return size_t{0};
+  if (errno == EPIPE || errno == ECONNRESET) {
+    return Status(ErrorCode::Disconnected, "the peer closed the connection");
+  }
+  return ErrnoStatus("sendmsg", errno);
+}
+
+OutgoingParts PartsOf(uint16_t kind, std::span<const uint8_t> body, size_t fds) {
+  return {{static_cast<uint32_t>(body.size()), kind, static_cast<uint16_t>(fds)}, body};
+}
+
+}  // namespace
+
+Result<size_t> SendFrameSome(int fd, uint16_t kind, std::span<const uint8_t> body) {
+  return SendRest(fd, PartsOf(kind, body, 0), 0, {}, MSG_DONTWAIT);
+}
+
 Status SendFrame(int fd, uint16_t kind, std::span<const uint8_t> body, std::span<const int> fds) {
-  const FrameHeader header{static_cast<uint32_t>(body.size()), kind,
-                           static_cast<uint16_t>(fds.size())};
-  iovec parts[2] = {{const_cast<FrameHeader*>(&header), sizeof header},
-                    {const_cast<uint8_t*>(body.data()), body.size()}};
-  size_t sent = 0;
-  const size_t total = sizeof header + body.size();
-  while (sent < total) {
-    iovec rest[2];
-    int count = 0;
-    size_t skip = sent;
-    for (const iovec& part : parts) {
-      if (skip >= part.iov_len) {
-        skip -= part.iov_len;
-        continue;
-      }
-      rest[count++] = {static_cast<uint8_t*>(part.iov_base) + skip, part.iov_len - skip};
-      skip = 0;
-    }
-    const ssize_t done =
-        SendWithFds(fd, rest, count, sent == 0 ? fds : std::span<const int>(), MSG_NOSIGNAL);
-    if (done < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN) {
-        pollfd entry{fd, POLLOUT, 0};
-        poll(&entry, 1, -1);
-        continue;
-      }
-      if (errno == EPIPE || errno == ECONNRESET) {
-        return Status(ErrorCode::Disconnected, "the peer closed the connection");
-      }
-      return ErrnoStatus("sendmsg", errno);
-    }
-    sent += static_cast<size_t>(done);
+  const OutgoingParts frame = PartsOf(kind, body, fds.size());
+  for (size_t sent = 0; sent < frame.size();) {
+    const auto some = SendRest(fd, frame, sent, fds, 0);
+    if (!some) return some.error();
+    sent += *some;
+    if (*some > 0) continue;
+    // The socket may be one that does not wait by itself.
+    pollfd entry{fd, POLLOUT, 0};
+    poll(&entry, 1, -1);
   }
   return Status();
 }

@@ -41,6 +41,8 @@ struct PeerCredentials {
 // Who is at the other end of a unix socket.
 Result<PeerCredentials> GetPeerCredentials(int fd);
 
+// Sends what the socket takes at once; how much of header and body that is, in bytes.
+Result<size_t> SendFrameSome(int fd, uint16_t kind, std::span<const uint8_t> body);
 // Blocking; sends all of it, the descriptors with the first byte.
 Status SendFrame(int fd, uint16_t kind, std::span<const uint8_t> body,
                  std::span<const int> fds = {});

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plasma/client.h"
 
+#include <limits.h>
+
 #include <algorithm>
 #include <type_traits>
 #include <utility>
 
+#include "common/fd_limit.h"
 #include "ipc/socket.h"
 #include "plasma/wire.h"
 
@@ -18,6 +21,9 @@ constexpr uint32_t kMemorySegmentsMax = 1024;
 constexpr uint64_t kCreateRetryMs = 60'000;
 constexpr uint32_t kListedAtOnce = 20'000;
 constexpr uint64_t kObjectAlignment = 64;
+
+// Half of the descriptors that a process may have stay its own.
+bool FewFdsAfter(const UniqueFd& fd) { return fd.get() >= FdLimitLess(2, INT_MAX); }
 
 Status NotHere(const ObjectId& id, const char* what) {
   return Status(ErrorCode::ObjectNotFound, "object " + id.Hex() + " " + what);
@@ -91,7 +97,11 @@ Result<MutableObject> Client::TakeCreated(const ObjectId& id, const CreateOption
     return channel_.Break(ProtocolBroken("a created object has no place, or another size"));
   }
   auto mapping = MappingOf(*place, options.metadata_bytes, /*writable=*/true);
-  if (!mapping) return mapping.error();
+  if (!mapping) {
+    (void)Notify(Body::Abort, fb::plasma::CreateAbort(builder(), ToWire(id))).ok();
+    Forget(place->segment());
+    return mapping.error();
+  }
   creating_[id] = {*place, options.metadata_bytes};
   uint8_t* data = (*mapping)->data() + place->offset();
   return MutableObject{
@@ -107,7 +117,10 @@ Status Client::Seal(const ObjectId& id, bool keep) {
     const uint64_t metadata_bytes = created.mapped().metadata_bytes;
     // Its creator too reads it where it cannot write.
     auto mapping = MappingOf(place, metadata_bytes, /*writable=*/false);
-    if (!mapping) return mapping.error();
+    if (!mapping) {
+      creating_.insert(std::move(created));
+      return mapping.error();
+    }
     Held& held = held_[id];
     const uint8_t* data = (*mapping)->data() + place.offset();
     held = {{data, place.bytes(), metadata_bytes, std::move(*mapping)}, place.segment(), 1};
@@ -192,22 +205,28 @@ Status Client::TakeGot(std::span<const ObjectId> missing, Answer<fb::plasma::Get
       (metadata != nullptr && metadata->size() != missing.size())) {
     return channel_.Break(ProtocolBroken("a get was answered in part"));
   }
-  std::vector<ObjectId> repeated;
+  std::vector<ObjectId> returned;
   for (flatbuffers::uoffset_t i = 0; i < places.size(); ++i) {
     const fb::plasma::Place& place = *places.Get(i);
     if (!place.found()) continue;
     if (held_.contains(missing[i])) {
-      repeated.push_back(missing[i]);
+      returned.push_back(missing[i]);
       continue;
     }
     const uint64_t metadata_bytes = metadata == nullptr ? 0 : metadata->Get(i);
     auto mapping = MappingOf(place, metadata_bytes, /*writable=*/false);
-    if (!mapping) return mapping.error();
+    if (!channel_.broken().ok()) return channel_.broken();
+    if (!mapping) {
+      losses.emplace(missing[i], mapping.error());
+      returned.push_back(missing[i]);
+      Forget(place.segment());
+      continue;
+    }
     const uint8_t* data = (*mapping)->data() + place.offset();
     held_[missing[i]] = {
         {data, place.bytes(), metadata_bytes, std::move(*mapping)}, place.segment(), 0};
   }
-  for (const ObjectId& id : repeated) {
+  for (const ObjectId& id : returned) {
     Status status = Notify(Body::Release, fb::plasma::CreateRelease(builder(), ToWire(id)));
     if (!status.ok()) return status;
   }
@@ -345,7 +364,7 @@ void Client::ReturnAbandoned() {
   }
 }
 
-Status Client::TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds) {
+Status Client::TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds, bool to_write) {
   if (listed.size() != fds.size()) {
     return channel_.Break(ProtocolBroken("segments without descriptors"));
   }
@@ -359,6 +378,11 @@ Status Client::TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds) {
     shared = SharedSegment();
     shared.fd = std::move(fds[i]);
     shared.bytes = segment.bytes();
+    // There may be more of them in one reply than this process may have open files. Who
+    // cannot be mapped now is tried again when its object is.
+    if (!to_write && segment.index() >= kFallbackSegmentFirst && FewFdsAfter(shared.fd)) {
+      (void)Map(segment.index(), shared, /*writable=*/false).ok();
+    }
   }
   return Status();
 }
@@ -379,14 +403,28 @@ Result<std::shared_ptr<Mapping>> Client::MappingOf(const fb::plasma::Place& plac
   if (place.offset() % kObjectAlignment != 0) {
     return channel_.Break(ProtocolBroken("an object that is not aligned"));
   }
+  if (Status status = Map(place.segment(), segment, writable); !status.ok()) return status;
+  return writable ? segment.writable : segment.read_only;
+}
+
+Status Client::Map(uint32_t index, SharedSegment& segment, bool writable) {
   std::shared_ptr<Mapping>& mapping = writable ? segment.writable : segment.read_only;
-  if (mapping == nullptr) {
-    auto mapped = Mapping::Map(segment.fd.get(), segment.bytes, writable);
-    if (!mapped) return channel_.Break(mapped.error());
-    mapping = std::move(*mapped);
-    if (writable) segment.untouched = std::make_unique<Prefault>(mapping, Prefault::Access::Write);
+  if (mapping != nullptr) return Status();
+  auto mapped = Mapping::Map(segment.fd.get(), segment.bytes, writable);
+  if (!mapped && mapped.error().code() == ErrorCode::InvalidArgument) {
+    return channel_.Break(ProtocolBroken(mapped.error().message()));
   }
-  return mapping;
+  if (!mapped) return mapped.error();
+  mapping = std::move(*mapped);
+  if (writable) {
+    segment.untouched = std::make_unique<Prefault>(mapping, Prefault::Access::Write);
+  } else if (index >= kFallbackSegmentFirst) {
+    // It is one object's: once that is read, nobody writes there any more.
+    segment.writable.reset();
+    segment.untouched.reset();
+    if (FewFdsAfter(segment.fd)) segment.fd.Reset();
+  }
+  return Status();
 }
 
 Result<std::shared_ptr<uint8_t>> Client::CopyOnWrite(const ObjectId& id,
@@ -399,6 +437,9 @@ Result<std::shared_ptr<uint8_t>> Client::CopyOnWrite(const ObjectId& id,
   if (found == segments_.end() || found->second.read_only.get() != view.mapping.get() ||
       part.data() < view.data || part.data() + part.size() > view.data + view.data_bytes) {
     return Status(ErrorCode::ObjectNotFound, "these bytes are not of that object");
+  }
+  if (!found->second.fd.valid()) {
+    return Status(ErrorCode::InvalidArgument, "this process has too few descriptors for that");
   }
   const auto from = static_cast<uint64_t>(part.data() - found->second.read_only->data());
   const uint64_t before = from % kPageBytes;

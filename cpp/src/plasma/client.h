@@ -115,7 +115,8 @@ class Client : private StoreChannelUser {
   // by; what is there then, in the order of `ids`. Each view is one reference.
   // Errors: InvalidArgument for more than kIdsPerRequestMax ids.
   // Of an object: ObjectNotFound (not here in time; with `created_only` also, at once,
-  // if nobody has begun to create it); ObjectLost, with the reason.
+  // if nobody has begun to create it); ObjectLost, with the reason; IoError: this process
+  // cannot map it.
   Result<std::vector<Result<ObjectView>>> Get(std::span<const ObjectId> ids, int64_t timeout_ms,
                                               bool created_only = false);
   // One reference less. Errors: ObjectNotFound: this client holds none.
@@ -152,7 +153,7 @@ class Client : private StoreChannelUser {
 
  private:
   struct SharedSegment {
-    UniqueFd fd;
+    UniqueFd fd;  // Given up where there are few, of those that are only read.
     uint64_t bytes = 0;
     std::shared_ptr<Mapping> read_only;
     std::shared_ptr<Mapping> writable;
@@ -186,10 +187,12 @@ class Client : private StoreChannelUser {
                  std::unordered_map<ObjectId, Status>& losses);
   // Gives back what came for gets that were given up.
   void ReturnAbandoned();
-  Status TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds) override;
+  Status TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds, bool to_write) override;
   void OnBroken() override;
   Result<std::shared_ptr<Mapping>> MappingOf(const fb::plasma::Place& place,
                                              uint64_t metadata_bytes, bool writable);
+  // If it is not mapped like that already.
+  Status Map(uint32_t index, SharedSegment& segment, bool writable);
   // Forgets a fallback segment whose object this client refers to no more.
   void Forget(uint32_t segment);
 

@@ -18,6 +18,8 @@ namespace {
 
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kInputKeptBytesMax = 1 << 20;
+// What notices are sent under.
+constexpr uint64_t kNobodysRequest = 0;
 
 // Null if the message names none.
 const StoreChannelUser::Listed* SegmentsIn(const fb::plasma::Message& message) {
@@ -47,6 +49,12 @@ ReplyWaiter::Turn ReplyWaiter::Sleep(int fd) {
   return Turn::Read;
 }
 
+ReplyWaiter::Turn ReplyWaiter::SleepToSend(int fd) {
+  pollfd entry{fd, POLLIN | POLLOUT, 0};
+  poll(&entry, 1, -1);
+  return Turn::Read;
+}
+
 void ReplyWaiter::EndTurn() {}
 
 StoreChannel::StoreChannel(UniqueFd socket, ReplyWaiter* waiter, StoreChannelUser& user)
@@ -61,24 +69,65 @@ Status StoreChannel::Send(uint64_t request_id, fb::plasma::Body type,
   builder_.Finish(fb::plasma::CreateMessage(builder_, request_id, type, body));
   Status status = broken_;
   if (status.ok()) {
-    status = ipc::SendFrame(socket_.get(), ipc::kFlatBuffer,
-                            {builder_.GetBufferPointer(), builder_.GetSize()});
+    status = SendOrQueue({builder_.GetBufferPointer(), builder_.GetSize()});
     if (!status.ok()) {
       status = Break(Status(status.code(), "writing to the plasma store: " + status.message()));
     }
   }
+  // Before another thread may want it.
   builder_.Clear();
-  return status;
+  return output_.empty() || flushing_ ? status : Flush();
+}
+
+Status StoreChannel::SendOrQueue(std::span<const uint8_t> body) {
+  size_t sent = 0;
+  if (output_.empty()) {
+    const auto some = ipc::SendFrameSome(socket_.get(), ipc::kFlatBuffer, body);
+    if (!some) return some.error();
+    sent = *some;
+  }
+  const ipc::FrameHeader header{static_cast<uint32_t>(body.size()), ipc::kFlatBuffer, 0};
+  if (sent == sizeof header + body.size()) return Status();
+  const auto* head = reinterpret_cast<const uint8_t*>(&header);
+  output_.insert(output_.end(), head + std::min(sent, sizeof header), head + sizeof header);
+  const size_t of_body = sent - std::min(sent, sizeof header);
+  output_.insert(output_.end(), body.begin() + static_cast<ptrdiff_t>(of_body), body.end());
+  return Status();
+}
+
+Status StoreChannel::Flush() {
+  flushing_ = true;
+  while (broken_.ok() && output_sent_ < output_.size()) {
+    const ssize_t done = send(socket_.get(), output_.data() + output_sent_,
+                              output_.size() - output_sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (done >= 0) {
+      output_sent_ += static_cast<size_t>(done);
+    } else if (errno == EAGAIN) {
+      if (waiter_->SleepToSend(socket_.get()) != ReplyWaiter::Turn::Read) continue;
+      if (broken_.ok()) (void)TryRead(kNobodysRequest).has_value();  // Or it is broken now.
+      waiter_->EndTurn();
+    } else if (errno != EINTR) {
+      (void)Break(ErrnoStatus("writing to the plasma store", errno)).ok();
+    }
+  }
+  output_ = std::vector<uint8_t>();
+  output_sent_ = 0;
+  flushing_ = false;
+  return broken_;
 }
 
 Status StoreChannel::Notify(fb::plasma::Body type, flatbuffers::Offset<void> body) {
-  return Send(0, type, body);
+  return Send(kNobodysRequest, type, body);
 }
 
 Result<uint64_t> StoreChannel::Request(fb::plasma::Body type, flatbuffers::Offset<void> body) {
   const uint64_t request_id = next_request_id_++;
-  if (Status status = Send(request_id, type, body); !status.ok()) return status;
+  // Its answer may be read while another's request is still being sent.
   open_.insert(request_id);
+  if (Status status = Send(request_id, type, body); !status.ok()) {
+    open_.erase(request_id);
+    return status;
+  }
   return request_id;
 }
 
@@ -98,6 +147,10 @@ Result<StoreChannel::Reply> StoreChannel::Receive(uint64_t request_id) {
     }
     if (turn == ReplyWaiter::Turn::Look) continue;
     if (open_.erase(request_id) > 0) abandoned_.insert(request_id);
+    // It may have come while the waiter made up its mind.
+    if (auto filed = filed_.extract(request_id); !filed.empty()) {
+      abandoned_replies_.push_back(std::move(filed.mapped()));
+    }
     return Status(ErrorCode::Cancelled, "interrupted while waiting for the plasma store");
   }
 }
@@ -135,7 +188,9 @@ Result<std::optional<StoreChannel::Reply>> StoreChannel::File(ipc::Frame frame, 
     return Break(ProtocolBroken("segments that are none"));
   }
   if (listed != nullptr) {
-    if (Status status = user_.TakeSegments(*listed, reply.frame.fds); !status.ok()) return status;
+    const bool to_write = type == fb::plasma::Body::CreateReply;
+    Status status = user_.TakeSegments(*listed, reply.frame.fds, to_write);
+    if (!status.ok()) return status;
   }
   if (type == fb::plasma::Body::Segments) return std::optional<Reply>();
   if (abandoned_.erase(request_id) > 0) {

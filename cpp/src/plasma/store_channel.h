@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -40,6 +41,9 @@ class ReplyWaiter {
   // The reader's: returns when `fd` may be readable, or earlier. If not Read, its turn
   // has ended with this.
   virtual Turn Sleep(int fd);
+  // Who could not send all: returns when `fd` may take more, or earlier. Read: it has a
+  // turn at reading, until EndTurn, as the store may wait for that; Look: it has not.
+  virtual Turn SleepToSend(int fd);
   virtual void EndTurn();
 };
 
@@ -49,7 +53,8 @@ class StoreChannelUser {
   using Listed = flatbuffers::Vector<const fb::plasma::NewSegment*>;
   // Segments that the store names for the first time, in the order in which it does so,
   // whoever the reply is for, and whether it is still wanted: it names them once.
-  virtual Status TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds) = 0;
+  // `to_write`: they come with an answer to a create.
+  virtual Status TakeSegments(const Listed& listed, std::vector<UniqueFd>& fds, bool to_write) = 0;
   // The connection is of no use from now on; the store does not know yet.
   virtual void OnBroken() = 0;
 
@@ -90,6 +95,10 @@ class StoreChannel {
 
  private:
   Status Send(uint64_t request_id, fb::plasma::Body type, flatbuffers::Offset<void> body);
+  // Behind what is there to be sent, or at once.
+  Status SendOrQueue(std::span<const uint8_t> body);
+  // Waits until all that is queued has been sent, unless another does already.
+  Status Flush();
   // Reads what is there: the reply to `wanted` if it is among it; files the others.
   Result<std::optional<Reply>> TryRead(uint64_t wanted);
   // The next whole frame of the input, if there is one.
@@ -110,6 +119,9 @@ class StoreChannel {
   size_t begin_ = 0;
   size_t end_ = 0;
   std::vector<UniqueFd> input_fds_;
+  std::vector<uint8_t> output_;  // What the socket did not take yet, from output_sent_ on.
+  size_t output_sent_ = 0;
+  bool flushing_ = false;
   std::unordered_set<uint64_t> open_;
   std::unordered_map<uint64_t, Reply> filed_;
   std::unordered_set<uint64_t> abandoned_;

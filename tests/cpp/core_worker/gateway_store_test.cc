@@ -9,6 +9,7 @@
 
 #include "common/sizes.h"
 #include "plasma/store_fixture.h"
+#include "plasma/wire.h"
 
 namespace skyray::core_worker {
 namespace {
@@ -124,6 +125,31 @@ TEST_F(StoreConnectionTest, ManyThreadsShareOneConnection) {
   EXPECT_EQ(wrong, 0);
   EXPECT_TRUE(
       store.StatsBecome([](const StoreStats& stats) { return stats.allocated_bytes == 0; }));
+}
+
+// The store takes nothing more from who leaves its answers unread, and each of these
+// requests is more than a socket holds.
+TEST_F(StoreConnectionTest, LargeRequestsOfManyThreadsDoNotWaitForEachOthersAnswers) {
+  const auto connection = Connect();
+  std::vector<ObjectId> ids(plasma::kIdsPerRequestMax);
+  for (uint32_t i = 0; i < ids.size(); ++i) ids[i] = ObjectIdOf(TaskId(), i);
+  const ObjectId there =
+      connection->With([&](Client& client) { return plasma::PutText(client, owner, "there"); });
+  std::vector<std::thread> threads;
+  std::atomic<int> answered = 0;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 3; ++round) {
+        const auto views =
+            connection->With([&](Client& client) { return client.Get(ids, /*timeout_ms=*/0); });
+        answered += views.has_value() && views->size() == ids.size();
+      }
+    });
+  }
+  // What is small goes its way meanwhile.
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Text(*connection, there, 0), "there");
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(answered, 12);
 }
 
 }  // namespace

@@ -8,7 +8,9 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include "common/sizes.h"
 #include "ipc/socket.h"
@@ -288,6 +290,42 @@ TEST_F(ClientTest, DebugStateIsForPeople) {
   auto text = client->DebugState();
   ASSERT_TRUE(text.has_value());
   EXPECT_THAT(*text, ::testing::HasSubstr("spillable: 1 objects, 64 bytes"));
+}
+
+// While the first caller sleeps, another reads the answers of both; then the first
+// wants its own no more.
+TEST_F(ClientTest, WhatComesWhileItIsGivenUpIsGivenBack) {
+  struct Impatient : ReplyWaiter {
+    Turn Sleep(int fd) override {
+      if (!meanwhile) return ReplyWaiter::Sleep(fd);
+      std::exchange(meanwhile, nullptr)();
+      return Turn::GiveUp;
+    }
+    std::function<void()> meanwhile;
+  };
+  Impatient waiter;
+  auto impatient = Client::Connect(store.socket_path, &waiter);
+  ASSERT_TRUE(impatient.has_value());
+  const ObjectId got = PutText(*client, owner, "got");
+  const ObjectId ids[] = {got};
+  // It is answered later than what is asked while it waits.
+  const ObjectId late = ObjectId::FromRandom();
+  const ObjectId both[] = {got, late};
+  waiter.meanwhile = [&] {
+    ASSERT_TRUE(client->Create(late, Room(4, owner)).has_value());
+    ASSERT_TRUE(client->Seal(late).ok());
+    EXPECT_TRUE(store.StatsBecome(
+        [](const StoreStats& stats) { return stats.objects.in_use.objects == 2; }));
+    EXPECT_TRUE(*(*impatient)->Contains(got));
+  };
+  const auto views = (*impatient)->Get(both, /*timeout_ms=*/-1);
+  ASSERT_FALSE(views.has_value());
+  EXPECT_EQ(views.error().code(), ErrorCode::Cancelled);
+  EXPECT_EQ(GetText(**impatient, got, 0), "got");
+  EXPECT_TRUE((*impatient)->Release(got).ok());
+  EXPECT_TRUE(client->Delete(ids).ok());
+  EXPECT_TRUE(
+      store.StatsBecome([](const StoreStats& stats) { return stats.objects.in_use.objects == 0; }));
 }
 
 TEST_F(ClientTest, ManyIdsFitInOneGet) {
