@@ -497,6 +497,12 @@ class Reducer:
     made of about classes and functions only. Instances pickle takes apart itself."""
 
     def __init__(self, method: Callable[[Any, Any], Any]) -> None: ...
+def watch_output(rename: Callable[[], None], flush: Callable[[], None]) -> None:
+    """``rename`` is called when that changes, once it was asked for; ``flush`` when a call has
+    ended in or since which flush_after_call() was called."""
+
+def flush_after_call() -> None: ...
+
     def __call__(self, obj: Any) -> Any: ...
 
 class Call:

@@ -43,6 +43,7 @@ def main(order: dict[str, Any]) -> int:
         _name_what_children_print()
     sys.stdout, sys.stderr = _streams
     _take_job_config(order["job"], python_path(order))
+    _core.watch_output(_rename_streams, _flush_streams)
     _worker.connect_worker(
         raylet_socket=order["raylet_socket"],
         worker_id=bytes.fromhex(order["worker_id"]),
@@ -164,7 +165,13 @@ def _name_what_children_print() -> None:
             _name_streams()
             return start(*args, **kwargs)
 
+            if not self._at_line_start:
+                _core.flush_after_call()
         return wrapper
+
+    @property
+    def is_named(self) -> bool:
+        return self._name != ""
 
     # What subprocess and multiprocessing start theirs with.
     import _posixsubprocess
@@ -188,3 +195,16 @@ def _name_streams() -> None:
     for stream in _streams:  # Whatever sys.stdout is by now: a child knows the descriptors alone.
         if not stream.closed:
             stream.name_what_follows()
+
+
+def _rename_streams() -> None:
+    """Says so when another task begins on a stream that has a name: its C code may print."""
+    for stream in _streams:
+        if stream.is_named and not stream.closed:
+            stream.name_what_follows()
+
+
+def _flush_streams() -> None:
+    for stream in _streams:
+        if not stream.closed:
+            stream.flush()

@@ -138,6 +138,139 @@ def test_a_line_that_is_begun_keeps_its_name_before_a_process_starts() -> None:
     assert said == ["two", "one, three"], result.stdout
 
 
+# Says when something has been shown.
+HEARD = """
+import threading
+
+class Heard:
+    def __init__(self, stream):
+        self.stream, self.text, self.changed = stream, "", threading.Condition()
+        self.flush, self.isatty = stream.flush, stream.isatty
+
+    def write(self, text):
+        with self.changed:
+            self.text += text
+            self.changed.notify_all()
+        return self.stream.write(text)
+
+    def until(self, text):
+        with self.changed:
+            assert self.changed.wait_for(lambda: text in self.text, 60), (text, self.text)
+
+sys.stdout, sys.stderr = out, err = Heard(sys.stdout), Heard(sys.stderr)
+"""
+
+
+def test_a_line_without_an_end_is_shown() -> None:
+    result = run(
+        HEARD
+        + textwrap.dedent("""
+        @skyray.remote
+        def half(text):
+            sys.stdout.write(text)
+            sys.stderr.write(text.upper())
+
+        class Half:
+            def __init__(self):
+                sys.stdout.write("made")
+                self.go_on = threading.Event()
+
+            def say(self, text):
+                sys.stdout.write(text)
+
+            def begin(self):
+                print("begun", end="", flush=True)
+                self.go_on.wait()
+                print()
+                print("ended")
+
+            def end(self):
+                self.go_on.set()
+
+        class AsyncHalf(Half):
+            async def begin(self):
+                print("begun", end="", flush=True)
+                while not self.go_on.is_set():
+                    import asyncio
+                    await asyncio.sleep(0.01)
+                print()
+                print("ended")
+
+        for text in ("one", "two"):
+            skyray.get(half.remote(text))
+            out.until(f") {text}\\n")
+            err.until(f") {text.upper()}\\n")
+        for cls, options in ((Half, {"max_concurrency": 2}), (AsyncHalf, {})):
+            actor = skyray.remote(cls).options(**options).remote()
+            out.until(f"({cls.__name__} ")
+            skyray.get(actor.say.remote("said"))
+            out.until(") said\\n")
+            ref = actor.begin.remote()
+            out.until(") begun\\n")
+            actor.end.remote()
+            skyray.get(ref)
+            out.until(") ended\\n")
+            out.text = ""
+        """)
+    )
+    said = re.findall(r"^\((\w+) pid=\d+\) (.*)$", result.stdout, re.MULTILINE)
+    assert [text for name, text in said if name == "half"] == ["one", "two"]
+    for name in ("Half", "AsyncHalf"):
+        assert [text for of, text in said if of == name] == ["made", "said", "begun", "ended"]
+
+
+def test_what_others_than_python_print_is_named() -> None:
+    result = run(
+        HEARD
+        + textwrap.dedent("""
+        @skyray.remote
+        def first():
+            os.write(1, b"one\\n")
+
+        @skyray.remote
+        def talks():
+            print("two")
+            return os.getpid()
+
+        @skyray.remote
+        def second():
+            os.write(1, b"three\\n")
+            os.write(2, b"four\\n")
+            return os.getpid()
+
+        @skyray.remote
+        class Writer:
+            def write(self):
+                os.write(1, b"five\\n")
+
+        skyray.get(first.remote())
+        out.until(") one\\n")
+        assert skyray.get(talks.remote()) == skyray.get(second.remote())
+        err.until(") four\\n")
+        writer = Writer.remote()
+        skyray.get(writer.write.remote())
+        out.until(") five\\n")
+        """),
+        "skyray.init(num_cpus=1)",
+    )
+    said = re.findall(r"^\((\w+) pid=\d+\) (.*)$", result.stdout, re.MULTILINE)
+    assert said == [("first", "one"), ("talks", "two"), ("second", "three"), ("Writer", "five")]
+    assert re.search(r"^\(second pid=\d+\) four$", result.stderr, re.MULTILINE)
+
+
+def test_a_long_line_stays_one() -> None:
+    result = run("""
+        @skyray.remote
+        def long():
+            print("x" * 300_000)
+            print("windows\\r")
+
+        skyray.get(long.remote())
+    """)
+    lines = re.findall(r"^\(long pid=\d+\) (.*)$", result.stdout, re.MULTILINE)
+    assert lines == ["x" * 300_000, "windows"]
+
+
 def test_ps_shows_what_a_worker_does() -> None:
     result = run("""
         def title():

@@ -8,6 +8,7 @@
 #include "bindings/arguments.h"
 #include "bindings/object_ref.h"
 #include "bindings/options.h"
+#include "bindings/output_streams.h"
 #include "bindings/returns.h"
 #include "bindings/serialization.h"
 #include "bindings/session.h"
@@ -239,7 +240,10 @@ PyObject* RunInterruptibly(CoreWorker& worker, IncomingCall& call) {
   Execution& execution = TheExecution();
   if (call.method().empty()) {
     execution.task = call.call.header.task;
-    execution.label = call.name();
+    if (execution.label != call.name()) {
+      execution.label = call.name();
+      RenameOutput();
+    }
     if (!EnterLease(worker.LeaseOf(call))) return nullptr;
   }
   PyRef args, kwargs;
@@ -394,6 +398,7 @@ bool YieldError(CoreWorker& worker, RunningCall& running) {
 }  // namespace
 
 bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
+  EndOutput();
   if (!result && YieldError(worker, running)) result = PyRef::Borrowed(Py_None);
   const bool listed = (running.call->call.header.flags & core_worker::kCallListed) != 0;
   if (result && listed && !running.exiting) result = PyRef(ListItems(worker, *running.call));
@@ -486,6 +491,7 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call, PyRef* begun) {
 }
 
 bool FinishActor(CoreWorker& worker, IncomingCall& call, PyRef instance) {
+  EndOutput();
   if (!instance && PyErr_ExceptionMatches(PyExc_SystemExit)) {
     worker.Abandon(call);
     return false;
@@ -542,6 +548,7 @@ PyObject* ForgetActor(PyObject*, PyObject*) {
 
 PyObject* CurrentTaskName(PyObject*, PyObject*) {
   const std::string& name = TheExecution().label;
+  OutputIsNamed();
   return PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
 }
 

@@ -3,6 +3,7 @@
 
 #include "bindings/execution.h"
 #include "bindings/options.h"
+#include "bindings/output_streams.h"
 #include "bindings/process_title.h"
 #include "bindings/session.h"
 
@@ -309,6 +310,8 @@ PyMethodDef functions[] = {
     {"context", Context, METH_NOARGS, "What runs here: ids, name, resources."},
     {"forget_actor", ForgetActor, METH_NOARGS, "Lets go of the actor's instance."},
     {"current_task_name", CurrentTaskName, METH_NOARGS, "The label for what is printed now."},
+    {"watch_output", WatchOutput, METH_VARARGS, "watch_output(rename, flush)"},
+    {"flush_after_call", FlushAfterCall, METH_NOARGS, "Something printed has no end of line."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

@@ -231,9 +231,12 @@ void NodeServer::OnLines(const WorkerId& id, const std::vector<OutputLines>& gro
   // A driver that does not read loses lines, not the raylet its memory.
   ipc::Connection* connection = server_.Find(ConnectionOf(job->driver));
   if (connection != nullptr && connection->queued_bytes() > ipc::kSendQueueBytesMax) return;
+  const Lease* lease = worker->lease.IsNil() ? nullptr : queue_.Find(worker->lease);
   for (const OutputLines& group : groups) {
     Builder builder;
-    const auto name = builder.CreateString(group.name);
+    // What was not printed by Python names nothing.
+    const bool nameless = group.name.empty() && lease != nullptr;
+    const auto name = builder.CreateString(nameless ? lease->request.name : group.name);
     const auto ip = builder.CreateString(self_.ip);
     const auto lines = builder.CreateVectorOfStrings(group.lines);
     SendToOwner({job->driver_node, job->driver}, 0, builder,

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 
 #include "common/logging.h"
 
@@ -16,23 +18,31 @@ namespace {
 constexpr size_t kReadBytes = 64 << 10;
 // What is read of a dead worker's pipe: a grandchild may still write to it.
 constexpr size_t kDrainBytesMax = 1 << 20;
+// How long the end of a line may be waited for before its beginning is shown.
+constexpr std::chrono::milliseconds kLineEndWait{200};
 }  // namespace
 
 struct OutputPipes::Entry {
   Entry(asio::io_context& loop, const WorkerId& id, const LinesHandler& h)
       : worker(id),
         on_lines(h),
-        streams{asio::posix::stream_descriptor(loop), asio::posix::stream_descriptor(loop)} {}
+        streams{asio::posix::stream_descriptor(loop), asio::posix::stream_descriptor(loop)},
+        line_end(loop) {}
 
   enum class Read { Some, Nothing, End };
   // Reads once without waiting.
   Read ReadOnce(bool is_stderr);
   void HandOn(const std::vector<OutputLines>& groups);
   static void Wait(const std::shared_ptr<Entry>& entry, bool is_stderr);
+  static void WaitForLineEnd(const std::shared_ptr<Entry>& entry);
+  // Nothing more is read.
+  void Close();
 
   WorkerId worker;
   LinesHandler on_lines;
   asio::posix::stream_descriptor streams[2];
+  asio::steady_timer line_end;
+  bool awaits_line_end = false;
   WorkerOutput output;
   std::string log_path;
   UniqueFd log;  // Opened with the first line.
@@ -82,18 +92,33 @@ void OutputPipes::Entry::Wait(const std::shared_ptr<Entry>& entry, bool is_stder
                       if (entry->ReadOnce(is_stderr) != Read::End && !entry->finished) {
                         Wait(entry, is_stderr);
                       }
+                      WaitForLineEnd(entry);
                     });
+}
+
+void OutputPipes::Entry::WaitForLineEnd(const std::shared_ptr<Entry>& entry) {
+  if (entry->awaits_line_end || entry->finished || !entry->output.HasUnended()) return;
+  entry->awaits_line_end = true;
+  entry->line_end.expires_after(kLineEndWait);
+  entry->line_end.async_wait([entry](const boost::system::error_code& error) {
+    entry->awaits_line_end = false;
+    if (error || entry->finished) return;
+    entry->HandOn(entry->output.TakeUnended());
+  });
+}
+
+void OutputPipes::Entry::Close() {
+  finished = true;
+  line_end.cancel();
+  boost::system::error_code ignored;
+  for (auto& stream : streams) stream.close(ignored);
 }
 
 OutputPipes::OutputPipes(asio::io_context& loop, std::string log_dir, LinesHandler on_lines)
     : loop_(loop), log_dir_(std::move(log_dir)), on_lines_(std::move(on_lines)) {}
 
 OutputPipes::~OutputPipes() {
-  for (auto& [worker, entry] : entries_) {
-    entry->finished = true;
-    boost::system::error_code ignored;
-    for (auto& stream : entry->streams) stream.close(ignored);
-  }
+  for (auto& [worker, entry] : entries_) entry->Close();
 }
 
 void OutputPipes::Add(const WorkerId& worker, WorkerPipes pipes, const std::string& log_name) {
@@ -120,9 +145,7 @@ std::vector<std::string> OutputPipes::Finish(const WorkerId& worker) {
     }
   }
   entry->HandOn(entry->output.Finish());
-  entry->finished = true;
-  boost::system::error_code ignored;
-  for (auto& stream : entry->streams) stream.close(ignored);
+  entry->Close();
   return entry->output.stderr_tail();
 }
 

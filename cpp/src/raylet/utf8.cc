@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raylet/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace skyray::raylet {
@@ -40,6 +41,17 @@ std::string ToValidUtf8(std::string_view text) {
     }
   }
   return valid;
+}
+
+size_t WholeCharacterBytes(std::string_view text) {
+  const size_t looked_at = std::min<size_t>(text.size(), 3);
+  for (size_t back = 1; back <= looked_at; ++back) {
+    const auto byte = static_cast<uint8_t>(text[text.size() - back]);
+    if ((byte & 0xc0) == 0x80) continue;  // Inside of one.
+    const size_t bytes = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return bytes > back ? text.size() - back : text.size();
+  }
+  return text.size();
 }
 
 }  // namespace skyray::raylet

@@ -13,4 +13,8 @@ namespace skyray::raylet {
 // `text` with each byte that is not part of well-formed UTF-8 replaced by '?'.
 std::string ToValidUtf8(std::string_view text);
 
+// How much of `text` can be cut off without taking a character apart at its end; all of
+// it if it ends with no beginning of one.
+size_t WholeCharacterBytes(std::string_view text);
+
 }  // namespace skyray::raylet

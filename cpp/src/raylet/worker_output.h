@@ -8,8 +8,9 @@
 // Threading:  lives on the raylet's loop; not thread-safe.
 // Ownership:  values.
 // Errors:     none: a line longer than kLineBytesMax is cut, its rest follows
-//             as a line of its own; invalid UTF-8 becomes '?' in what is told
-//             to the driver.
+//             as a line of its own; so is one whose end does not come in time
+//             (TakeUnended). Invalid UTF-8 becomes '?' in what is told to the
+//             driver.
 #pragma once
 
 #include <deque>
@@ -19,8 +20,9 @@
 
 namespace skyray::raylet {
 
-constexpr size_t kLineBytesMax = 16 << 10;
+constexpr size_t kLineBytesMax = 1 << 20;
 constexpr size_t kStderrTailLines = 20;
+constexpr size_t kStderrTailLineBytesMax = 16 << 10;
 
 struct OutputLines {
   std::string name;
@@ -32,6 +34,10 @@ class WorkerOutput {
  public:
   // The lines that `bytes` completes, in order; consecutive ones of one name together.
   std::vector<OutputLines> Feed(bool is_stderr, std::string_view bytes);
+  // Whether something was printed whose line has not ended.
+  bool HasUnended() const;
+  // That, as a line: a person may wait for it, and its end may never come.
+  std::vector<OutputLines> TakeUnended();
   // What is left without an end of line, now that the worker is gone.
   std::vector<OutputLines> Finish();
   std::vector<std::string> stderr_tail() const { return {tail_.begin(), tail_.end()}; }
@@ -40,9 +46,12 @@ class WorkerOutput {
   struct Stream {
     std::string partial;
     std::string name;
+    bool cut = false;  // The line's beginning has been handed on.
   };
 
-  void EndLine(bool is_stderr, std::vector<OutputLines>& out);
+  // `partial` has ended, or (`cut`) is as long as a line may be.
+  void EndLine(bool is_stderr, bool cut, std::vector<OutputLines>& out);
+  void HandOn(bool is_stderr, const std::string& line, std::vector<OutputLines>& out);
 
   Stream streams_[2];
   std::deque<std::string> tail_;
