@@ -9,6 +9,7 @@ from typing import Any, Callable, TypeVar, overload
 from . import _core, _lifecycle, _worker
 from ._lifecycle import RayContext, ensure_connected
 from .actor import ActorClass, ActorHandle, find_actor, method
+from .exceptions import ActorHandleNotFoundError
 from .object_ref import ObjectRef
 from .object_ref_generator import ObjectRefGenerator
 from .options import ACTOR, DECORATOR_ERROR, TASK, validate_options
@@ -242,7 +243,7 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
 
     Args:
         object_refs: a reference, or a list of them.
-        timeout: seconds. None waits for ever; 0 looks once.
+        timeout: seconds. None and -1 wait for ever; 0, and what else is negative, look once.
 
     Returns:
         The value, or a list of the values. Arrays in them are read-only views of
@@ -304,7 +305,7 @@ def put(value: T) -> ObjectRef[T]:
 def wait(
     ray_waitables: list[ObjectRef[T]],
     *,
-    num_returns: int = 1,
+    num_returns: float = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
 ) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
@@ -313,7 +314,7 @@ def wait(
     Args:
         ray_waitables: ``n`` distinct references, or generators, which are ready when
             their next item is, or their end; ``n == 0`` returns at once.
-        num_returns: how many to wait for, from 1 to ``n``.
+        num_returns: how many to wait for, a whole number from 1 to ``n``.
         timeout: seconds. None waits for ever; 0 looks once.
         fetch_local: if true, "ready" means that the value is on this node; if false,
             that it exists somewhere.
@@ -335,12 +336,15 @@ def wait(
         raise TypeError(f"wait() expected a list of skyray.ObjectRef, got {type(ray_waitables)}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    if isinstance(num_returns, float) and num_returns.is_integer():
+        num_returns = int(num_returns)
     if _worker.current() is None:
         ensure_connected()
     # Waits without the GIL.
-    found: Any = _core.wait(ray_waitables, num_returns, timeout, fetch_local)
+    wanted: Any = num_returns
+    found: Any = _core.wait(ray_waitables, wanted, timeout, fetch_local)
     if found is None:  # There is something else than references in the list.
-        found = _wait_for_any(ray_waitables, num_returns, timeout, fetch_local)
+        found = _wait_for_any(ray_waitables, wanted, timeout, fetch_local)
     return found  # type: ignore[no-any-return]
 
 
@@ -379,12 +383,19 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
             ``max_restarts`` allows.
 
     Raises:
-        ValueError: not the handle of an actor.
+        ValueError: not the handle of an actor; an ``ActorHandleNotFoundError`` if it is of
+            one that this cluster does not know.
     """
     if not isinstance(actor, ActorHandle):
         raise ValueError(f"skyray.kill() only supported for actors. Got: {type(actor)}.")
     ensure_connected()
-    _core.kill_actor(actor._actor_id.binary(), no_restart)
+    try:
+        _core.kill_actor(actor._actor_id.binary(), no_restart)
+    except ValueError as error:
+        raise ActorHandleNotFoundError(
+            f"{error}: its handle may be of an earlier session. ActorHandle objects are not valid "
+            "across sessions; create the actor again after init()."
+        ) from None
 
 
 def cancel(

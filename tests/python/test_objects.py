@@ -112,6 +112,15 @@ def test_put_of_a_reference() -> None:
         skyray.put(skyray.put(1))
 
 
+@pytest.mark.parametrize("timeout", [0, -0.0, -0.5, -2, float("-inf")])
+def test_a_deadline_that_has_passed(timeout: float) -> None:
+    ref = wait_for.remote(never("too late"))
+    with pytest.raises(skyray.exceptions.GetTimeoutError):
+        skyray.get(ref, timeout=timeout)
+    assert skyray.get(skyray.put(1), timeout=timeout) == 1
+    skyray.cancel(ref, force=True)
+
+
 def test_wait() -> None:
     ready = [skyray.put(i) for i in range(3)]
     late = wait_for.remote(never("late"))
@@ -129,6 +138,7 @@ def test_wait() -> None:
         ({"ray_waitables": [1]}, TypeError, "got list containing <class 'int'>"),
         ({"num_returns": 0}, ValueError, "Invalid number of objects to return 0"),
         ({"num_returns": 3}, ValueError, "cannot be greater than the number"),
+        ({"num_returns": 1.5}, TypeError, "cannot be interpreted as an integer"),
         ({"timeout": -1}, ValueError, "must be nonnegative. Received -1"),
     ],
 )

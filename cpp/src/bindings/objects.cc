@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/objects.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -25,8 +26,10 @@ bool ReadDeadline(PyObject* timeout, int64_t& deadline_ns) {
     PyErr_SetString(PyExc_ValueError, "timeout is not a number");
     return false;
   }
-  // A hundred years are for ever.
-  if (seconds < 3.2e9) deadline_ns = NowNs() + static_cast<int64_t>(seconds * 1e9);
+  // A hundred years are for ever, and so is exactly -1. What else is negative is over: it
+  // comes of a deadline that has passed.
+  if (seconds == -1.0 || seconds >= 3.2e9) return true;
+  deadline_ns = NowNs() + static_cast<int64_t>(std::max(seconds, 0.0) * 1e9);
   return true;
 }
 

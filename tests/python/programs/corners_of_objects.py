@@ -112,6 +112,29 @@ def wait_at_its_limits(ray: Any) -> Any:
     return found, numbers, len(ready), raised(lambda: ray.get(stuck))
 
 
+@program(expected=(["late", ["late"], "late"], [1, 2], ["GetTimeoutError", "ValueError"]))
+def numbers_that_are_nearly_wrong(ray: Any) -> Any:
+    @ray.remote
+    def late() -> str:
+        import time
+
+        time.sleep(0.2)
+        return "late"
+
+    for_ever = [
+        ray.get(late.remote(), timeout=-1),
+        ray.get([late.remote()], timeout=-1),
+        ray.get(late.remote(), timeout=-1.0),
+    ]
+    refs = [ray.put(1), ray.put(2)]
+    counts = [len(ray.wait(refs, num_returns=number, timeout=30)[0]) for number in (1.0, 2.0)]
+    errors = [
+        raised(lambda: ray.get(late.remote(), timeout=-0.0001)),
+        raised(lambda: ray.wait(refs, timeout=-0.0001)),
+    ]
+    return for_ever, counts, errors
+
+
 @program(expected=([True, True, 0, True, 1, True, "StopIteration"], 2, "ValueError"))
 def wait_for_generators(ray: Any) -> Any:
     @ray.remote
