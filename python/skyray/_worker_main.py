@@ -9,7 +9,8 @@ import io
 import os
 import signal
 import sys
-from _signal import signal as set_handler  # type: ignore[import-not-found]  # See _zygote.
+from _signal import SIG_DFL as DEFAULT  # type: ignore[import-not-found]  # See _zygote.
+from _signal import signal as set_handler
 from typing import Any, Callable
 
 from . import _core, _worker
@@ -42,8 +43,8 @@ def main(order: dict[str, Any]) -> int:
         _streams.extend([_NamedStream(1), _NamedStream(2)])
         _name_what_children_print()
     sys.stdout, sys.stderr = _streams
-    _take_job_config(order["job"], python_path(order))
     _core.watch_output(_rename_streams, _flush_streams)
+    _take_job_config(order["job"], python_path(order))
     _worker.connect_worker(
         raylet_socket=order["raylet_socket"],
         worker_id=bytes.fromhex(order["worker_id"]),
@@ -52,6 +53,8 @@ def main(order: dict[str, Any]) -> int:
         runtime_env=runtime_env_of(order),
     )
     set_handler(signal.SIGINT, _interrupt)
+    set_handler(signal.SIGTERM, _leave_by_signal)
+    os.register_at_fork(after_in_child=_take_sigterm_back)
     code = 0
     try:
         try:
@@ -66,6 +69,9 @@ def main(order: dict[str, Any]) -> int:
         _core.forget_actor()
     finally:
         _core.disconnect()
+    if _terminated:
+        _flush_streams()
+        os.kill(os.getpid(), signal.SIGTERM)  # So that everybody sees what has ended it.
     return code
 
 
@@ -80,6 +86,23 @@ def _end_actor() -> None:
         import traceback
 
         traceback.print_exc()
+
+
+_terminated = False
+
+
+def _leave_by_signal(number: int, frame: Any) -> None:
+    """SIGTERM from outside: what the user's code has to do at its end is done first."""
+    global _terminated
+    _terminated = True
+    set_handler(number, DEFAULT)  # Another one ends the process at once.
+    raise SystemExit(128 + number)
+
+
+def _take_sigterm_back() -> None:
+    """A process that a task forks ends by the signal, as its parent expects."""
+    if signal.getsignal(signal.SIGTERM) is _leave_by_signal:
+        set_handler(signal.SIGTERM, DEFAULT)
 
 
 def _interrupt(number: int, frame: Any) -> None:
@@ -142,7 +165,13 @@ class _NamedStream(io.TextIOWrapper):
         if text:
             self.name_what_follows()
             self._at_line_start = text[-1] == "\n"
+            if not self._at_line_start:
+                _core.flush_after_call()
         return super().write(text)
+
+    @property
+    def is_named(self) -> bool:
+        return self._name != ""
 
     def name_what_follows(self) -> None:
         name = _core.current_task_name()
@@ -165,13 +194,7 @@ def _name_what_children_print() -> None:
             _name_streams()
             return start(*args, **kwargs)
 
-            if not self._at_line_start:
-                _core.flush_after_call()
         return wrapper
-
-    @property
-    def is_named(self) -> bool:
-        return self._name != ""
 
     # What subprocess and multiprocessing start theirs with.
     import _posixsubprocess

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,95 @@ def test_an_actor_that_ends_is_told(tmp_path: Path, ending: str, is_async: bool)
     until(lambda: ended(pid), "its process ends")
     assert notes.read_text().split() == ["shutdown", "atexit", "del"]
     del last
+
+
+@pytest.mark.parametrize("kind", ["plain", "async", "threaded"])
+def test_sigterm_is_told_as_any_end(tmp_path: Path, kind: str) -> None:
+    notes = tmp_path / "notes"
+    cls = skyray.remote(AsyncNoting if kind == "async" else Noting)
+    options = {"max_concurrency": 2} if kind == "threaded" else {}
+    actor = cls.options(name=f"told-{kind}", **options).remote(str(notes))
+    pid = skyray.get(actor.pid.remote(), timeout=60)
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: ended(pid), "its process ends")
+    assert notes.read_text().split() == ["shutdown", "atexit", "del"]
+    with pytest.raises(ActorDiedError, match=rf"named told-{kind}\) is dead.*SIGTERM"):
+        skyray.get(actor.pid.remote(), timeout=60)
+
+
+def test_sigterm_ends_what_runs(tmp_path: Path) -> None:
+    class Waiting(Noting):
+        def wait(self) -> None:
+            try:
+                (tmp_path / "waits").touch()
+                threading.Event().wait()
+            finally:
+                self.note(self.path, "finally")
+
+        def chosen(self) -> Any:
+            # The user's own handler is left alone.
+            return signal.signal(signal.SIGTERM, lambda *_: self.note(self.path, "handled"))
+
+    notes = tmp_path / "notes"
+    actor = skyray.remote(max_restarts=1)(Waiting).remote(str(notes))
+    pid = skyray.get(actor.pid.remote(), timeout=60)
+    ref = actor.wait.remote()
+    until((tmp_path / "waits").exists, "it waits")
+    os.kill(pid, signal.SIGTERM)
+    with pytest.raises(ActorUnavailableError, match="SIGTERM"):
+        skyray.get(ref, timeout=60)
+    assert notes.read_text().split() == ["finally", "shutdown", "atexit", "del"]
+    restarted = skyray.get(actor.pid.remote(), timeout=60)
+    skyray.get(actor.chosen.remote(), timeout=60)
+    os.kill(restarted, signal.SIGTERM)
+    until(lambda: notes.read_text().endswith("handled\n"), "its handler is run")
+    assert skyray.get(actor.pid.remote(), timeout=60) == restarted
+
+
+def test_sigterm_of_a_process_that_a_task_forks() -> None:
+    @skyray.remote
+    def fork() -> int:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write, b".")
+            while True:
+                signal.pause()
+        os.read(read, 1)
+        os.kill(child, signal.SIGTERM)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert skyray.get(fork.remote(), timeout=60) == -signal.SIGTERM
+
+
+def test_a_task_that_sigterm_ends_is_tried_again(tmp_path: Path) -> None:
+    @skyray.remote(max_retries=1)
+    def killed() -> str:
+        import atexit
+
+        if (tmp_path / "atexit").exists():
+            return "again"
+        atexit.register((tmp_path / "atexit").touch)
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
+        return "not reached"
+
+    assert skyray.get(killed.remote(), timeout=60) == "again"
+
+
+def test_the_reason_is_in_the_error() -> None:
+    class Leaving:
+        def leave(self) -> None:
+            skyray.actor.exit_actor()
+
+    reasons = {
+        "leave": r"exit_actor\(\) was called",
+        "__ray_terminate__": "all references to the actor were removed, or it was told to",
+    }
+    for method, reason in reasons.items():
+        actor = skyray.remote(Leaving).options(name=f"by {method}").remote()
+        with pytest.raises(ActorDiedError, match=rf", named by {method}\) is dead: .*{reason}"):
+            skyray.get(getattr(actor, method).remote(), timeout=60)
 
 
 def test_a_killed_actor_is_told_nothing(tmp_path: Path) -> None:

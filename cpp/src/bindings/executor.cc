@@ -71,7 +71,7 @@ bool Terminate(CoreWorker& worker, IncomingCall& call) {
   // Its answer is the actor's death: if that is another one, with which the actor is
   // to start anew, the caller has to ask again.
   worker.Abandon(call);
-  worker.RequestExit("all its handles went out of scope, or it was told to terminate",
+  worker.RequestExit("all references to the actor were removed, or it was told to terminate",
                      Leaving::AfterQueued);
   return true;
 }

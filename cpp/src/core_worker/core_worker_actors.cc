@@ -344,7 +344,9 @@ void CoreWorker::OnActorUpdate(const fbr::ActorInfo& info) {
       info.exit()->error() != ErrorCode::Ok) {
     actor->death_code = info.exit()->error();
   }
-  actor->death_message = "actor " + actor->class_name + " (" + actor->id.Hex() + ") is dead";
+  const std::string name = ToString(info.name());
+  actor->death_message = "actor " + actor->class_name + " (" + actor->id.Hex() +
+                         (name.empty() ? "" : ", named " + name) + ") is dead";
   const std::string why =
       info.exit() != nullptr ? DescribeExit(info.exit()) : ToString(info.death_message());
   if (!why.empty()) actor->death_message += ": " + why;
