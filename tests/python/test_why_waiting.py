@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import printed
 
 import skyray
 from skyray.exceptions import GetTimeoutError
@@ -44,6 +45,8 @@ class Greedy:
 
 @skyray.remote(num_cpus=0)
 class Busy:
+    def nothing(self) -> None: ...
+
     def wait_for(self, fifo: str) -> int:
         with open(fifo) as file:
             return len(file.read())
@@ -116,3 +119,22 @@ def test_each_state_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     patient.join()
     assert got == [3], "a wait that was explained goes on"
     assert skyray.get([child, behind, refs[-1]]) == [None, 1, "hello"]
+
+
+def test_many_calls_to_one_actor_are_remarked_upon(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    busy = Busy.remote()
+    refs = [busy.wait_for.remote(fifo)]
+    refs += [busy.nothing.remote() for _ in range(10_001)]
+    said = printed(capfd, "more than 10000 tasks are pending submission to actor Busy")
+    assert said.count("tasks are pending submission to actor") == 2, said
+    assert "more than 5000 tasks" in said
+    with open(fifo, "w") as file:
+        file.write("1")
+    skyray.get(refs, timeout=60)
+    more = [busy.nothing.remote() for _ in range(5_001)]
+    skyray.get(more, timeout=60)
+    assert "pending submission" not in capfd.readouterr().err

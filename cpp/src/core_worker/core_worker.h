@@ -284,6 +284,7 @@ class CoreWorker : private GatewayHandler {
   void TellRetried(const Task& task, const ValuePtr& error);
   // Where an actor's creator may have to hear of it.
   void TellActorEnded(const Actor& actor, const fb::raylet::ActorInfo& info);
+  void TellManyCalls(Actor& actor);
   // The raylet's words; nothing: interrupted meanwhile.
   std::optional<std::string> AskRayletWhy(const Explanation& asked);
 

@@ -269,7 +269,7 @@ Task* CoreWorker::NewActorTask(Actor* actor, Function* method, uint16_t returns,
   task->actor = actor;
   task->retries_left = method->max_retries;
   task->counted = true;
-  ++actor->pending_calls;
+  if (++actor->pending_calls > actor->many_calls) TellManyCalls(*actor);
   std::memcpy(task->id.mutable_data() + 8, actor->id.data(), ActorId::kSize);
   MakeReturns(task);
   return task;

@@ -117,6 +117,17 @@ void CoreWorker::TellActorEnded(const Actor& actor, const fbr::ActorInfo& info) 
                     DescribeExit(info.exit())] { options_.on_notice(text, /*is_error=*/true); });
 }
 
+void CoreWorker::TellManyCalls(Actor& actor) {
+  const std::string count = std::to_string(std::exchange(actor.many_calls, 2 * actor.many_calls));
+  if (!options_.on_notice) return;
+  gateway_.Defer([this, text = "more than " + count + " tasks are pending submission to actor " +
+                               actor.class_name + " with actor_id " + actor.id.Hex() +
+                               ". To reduce memory usage, wait for these tasks to finish before "
+                               "sending more, or bound them with max_pending_calls"] {
+    options_.on_notice(text, /*is_error=*/false);
+  });
+}
+
 std::optional<std::string> CoreWorker::AskRayletWhy(const Explanation& asked) {
   auto reply = Request(
       [&](Builder& builder, fbr::Body& type) {
