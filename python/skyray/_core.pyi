@@ -95,9 +95,12 @@ class ObjectRef:
     def owner_worker_id(self) -> bytes: ...
     def is_ready(self) -> bool:
         """True if ``get`` would not wait (a value or an error is known)."""
-    def on_ready(self, callback: Callable[[Self], None]) -> None:
+    def on_ready(
+        self, callback: Callable[[Self], None], ended: Callable[[], None] = ..., /
+    ) -> None:
         """Calls ``callback(ref)`` once, from the I/O thread (or at once, from the
-        caller's, if ready): ``get`` then does not wait. Exceptions are printed."""
+        caller's, if ready): ``get`` then does not wait. Exceptions are printed.
+        Should the session end before, disconnect() returns ``ended`` instead."""
     def __reduce__(self) -> Any: ...
 
 class StoreObjectID:
@@ -295,7 +298,9 @@ def connect(
     """Joins the node whose raylet listens at ``raylet_socket``. Once per process
     at a time; starts the I/O thread. ``job_config`` is JSON (docs/design/001)."""
 
-def disconnect() -> None: ...
+def disconnect() -> list[Callable[[], None]]:
+    """What is to be called now: those to whom on_ready() promised something wait for it."""
+
 def is_connected() -> bool: ...
 def after_fork_in_child() -> None:
     """Forgets the parent's connection in a forked child."""
@@ -492,17 +497,17 @@ def forget_actor() -> None:
 def current_task_name() -> str:
     """Cheap: what worker output is to be labelled with ("" before the first task)."""
 
-class Reducer:
-    """A pickler's ``reducer_override``: takes references apart, and asks the method it is
-    made of about classes and functions only. Instances pickle takes apart itself."""
-
-    def __init__(self, method: Callable[[Any, Any], Any]) -> None: ...
 def watch_output(rename: Callable[[], None], flush: Callable[[], None]) -> None:
     """``rename`` is called when that changes, once it was asked for; ``flush`` when a call has
     ended in or since which flush_after_call() was called."""
 
 def flush_after_call() -> None: ...
 
+class Reducer:
+    """A pickler's ``reducer_override``: takes references apart, and asks the method it is
+    made of about classes and functions only. Instances pickle takes apart itself."""
+
+    def __init__(self, method: Callable[[Any, Any], Any]) -> None: ...
     def __call__(self, obj: Any) -> Any: ...
 
 class Call:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _worker
@@ -159,13 +159,29 @@ def start(
 
 def shutdown() -> None:
     """Leaves the cluster, and ends it if this process started it."""
-    with _worker.connecting:
-        connection = _worker.current()
-        if connection is not None and not connection.is_worker:
-            _hear_out()
-        _worker.disconnect()
-        if connection is not None and connection.head is not None and connection.pid == os.getpid():
-            connection.head.stop()
+    waiting: list[Callable[[], None]] = []
+    try:
+        with _worker.connecting:
+            connection = _worker.current()
+            if connection is not None and not connection.is_worker:
+                _hear_out()
+            waiting = _worker.disconnect()
+            head = None if connection is None else connection.head
+            if connection is not None and head is not None and connection.pid == os.getpid():
+                head.stop()
+    finally:
+        _tell(waiting)
+
+
+def _tell(waiting: list[Callable[[], None]]) -> None:
+    """That it has ended: futures, whose callbacks are the user's, and may do what they like."""
+    for tell in waiting:
+        try:
+            tell()
+        except Exception:
+            import traceback
+
+            traceback.print_exc()
 
 
 def _hear_out() -> None:

@@ -135,14 +135,15 @@ def connect_worker(
     )
 
 
-def disconnect() -> Connection | None:
-    """Leaves the cluster; the connection that was."""
+def disconnect() -> list[Callable[[], None]]:
+    """Leaves the cluster; what is to be called when this process has left it altogether."""
     global _current
     left, _current = _current, None
-    if left is not None:
-        _core.disconnect()
-        left.hooks.hear_out()
-    return left
+    if left is None:
+        return []
+    ended = _core.disconnect()
+    left.hooks.hear_out()
+    return ended
 
 
 def _connect(

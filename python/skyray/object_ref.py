@@ -50,7 +50,8 @@ class ObjectRef(_core.ObjectRef, Generic[T_co]):
     def future(self) -> concurrent.futures.Future[T_co]:
         """A future of the value, for code that waits in its own way.
 
-        Its callbacks run in a thread of the runtime: they must not block.
+        Its callbacks run in a thread of the runtime: they must not block. ``shutdown`` ends
+        it with ``RaySystemError`` if the value is not there by then.
         """
         import concurrent.futures
 
@@ -65,7 +66,11 @@ class ObjectRef(_core.ObjectRef, Generic[T_co]):
             except BaseException as error:
                 future.set_exception(error)
 
-        self.on_ready(finish)
+        def end() -> None:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_shut_down())
+
+        self.on_ready(finish, end)
         return future
 
     def as_future(self) -> asyncio.Future[T_co]:
@@ -91,7 +96,13 @@ class ObjectRef(_core.ObjectRef, Generic[T_co]):
                 value = error
             callback(value)
 
-        self.on_ready(finish)
+        self.on_ready(finish, lambda: callback(_shut_down()))
+
+
+def _shut_down() -> BaseException:
+    from .exceptions import RaySystemError
+
+    return RaySystemError("skyray was shut down meanwhile")
 
 
 _core.set_object_ref_type(ObjectRef)

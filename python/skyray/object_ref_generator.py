@@ -106,7 +106,8 @@ async def _readiness(ref: _core.ObjectRef) -> None:
     def tell(_: _core.ObjectRef) -> None:
         loop.call_soon_threadsafe(finish)
 
-    ref.on_ready(tell)
+    # At the session's end whoever waits asks again, and is told.
+    ref.on_ready(tell, lambda: tell(ref))
     await ready
 
 

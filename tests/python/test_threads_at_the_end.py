@@ -193,3 +193,108 @@ def test_sigterm_runs_what_is_to_be_run_at_the_exit() -> None:
         print("finally")
     """
     assert outcome(program) == "15\nfinally\n4\n"
+
+
+def test_futures_end_with_the_session() -> None:
+    program = """
+    import asyncio
+
+    @skyray.remote
+    def never():
+        threading.Event().wait()
+
+    said = {}
+
+    def hear(name, future):
+        said[name] = f"{type(future.exception()).__name__}, {skyray.is_initialized()}"
+        skyray.init(num_cpus=1)
+        said["new"] = skyray.get(same.remote(5))
+
+    def wait(name, future):
+        try:
+            future.result()
+        except skyray.exceptions.RayError as error:
+            said[name] = str(error)
+
+    async def wait_for(name, made):
+        try:
+            await made(ref)
+        except skyray.exceptions.RayError as error:
+            said[name] = type(error).__name__
+
+    async def wait_for_all():
+        waits = [
+            wait_for("await", lambda ref: ref.as_future()),
+            wait_for("wrapped", lambda ref: asyncio.wrap_future(ref.future())),
+        ]
+        tasks = [asyncio.create_task(one) for one in waits]
+        await asyncio.sleep(0)
+        waiting.set()
+        await asyncio.gather(*tasks)
+
+    skyray.init(num_cpus=1, log_to_driver=False)
+    ref = never.remote()
+    waiting = threading.Event()
+    future = ref.future()
+    thread = threading.Thread(target=wait, args=("thread", future))
+    looping = threading.Thread(target=lambda: asyncio.run(wait_for_all()))
+    thread.start()
+    looping.start()
+    waiting.wait()
+    cancelled = ref.future()
+    cancelled.cancel()
+    ref.future().add_done_callback(lambda future: hear("callback", future))
+    ref._on_completed(lambda error: said.update(completed=type(error).__name__))
+    skyray.shutdown()
+    thread.join()
+    looping.join()
+    print(*sorted(said.items()), sep="\\n")
+    """
+    error = "RaySystemError"
+    assert outcome(program).splitlines() == [
+        f"('await', '{error}')",
+        f"('callback', '{error}, False')",
+        f"('completed', '{error}')",
+        "('new', 5)",
+        "('thread', 'System error: skyray was shut down meanwhile')",
+        f"('wrapped', '{error}')",
+    ]
+
+
+def test_a_future_that_nobody_ends_holds_up_no_exit() -> None:
+    program = """
+    @skyray.remote
+    def never():
+        threading.Event().wait()
+
+    skyray.init(num_cpus=1, log_to_driver=False)
+    future = never.remote().future()
+    future.add_done_callback(lambda future: print(type(future.exception()).__name__))
+    """
+    assert outcome(program) == "RaySystemError\n"
+
+
+def test_what_is_left_of_an_earlier_session() -> None:
+    program = """
+    @skyray.remote
+    class Actor:
+        def nothing(self):
+            pass
+
+    skyray.init(num_cpus=1)
+    actor, ref = Actor.remote(), same.remote(1)
+    skyray.get(ref)
+    skyray.shutdown()
+    skyray.init(num_cpus=1)
+    uses = [lambda: skyray.kill(actor), lambda: actor.nothing.remote(), lambda: skyray.get(ref)]
+    for use in uses:
+        try:
+            use()
+        except ValueError as error:
+            print(type(error).__name__, "earlier" in str(error))
+    """
+    assert outcome(program).splitlines() == [
+        "ActorHandleNotFoundError True",
+        "ValueError True",
+        "ValueError True",
+    ]

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/object_ref.h"
 
+#include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 
 #include "bindings/session.h"
 
@@ -73,30 +75,53 @@ PyObject* IsReady(PyObject* self, PyObject*) {
   return PyBool_FromLong(TheSession().worker->IsReady(object));
 }
 
-// Called once without the mutex, from whichever thread leads.
-struct ReadyCallback {
-  ReadyCallback(PyObject* c, PyObject* r) : callback(Py_NewRef(c)), ref(Py_NewRef(r)) {}
+// Called once without the mutex, from whichever thread leads; or never, if the session
+// ends before. Until then it is linked, under the GIL, if it wants to hear of that.
+struct ReadyCallback
+    : boost::intrusive::list_base_hook<
+          boost::intrusive::link_mode<boost::intrusive::link_mode_type::auto_unlink>> {
+  ReadyCallback(PyObject* c, PyObject* e, PyObject* r)
+      : callback(Py_NewRef(c)), ended(Py_XNewRef(e)), ref(Py_NewRef(r)) {}
   ReadyCallback(const ReadyCallback&) = delete;
   ReadyCallback& operator=(const ReadyCallback&) = delete;
   ~ReadyCallback() {
     const AcquireGil gil;
+    unlink();
     Py_DECREF(callback);
+    Py_XDECREF(ended);
     Py_DECREF(ref);
   }
-  void Call() const {
+  void Call() {
     const AcquireGil gil;
+    if (told) return;
+    unlink();
     const PyRef result(PyObject_CallOneArg(callback, ref));
     if (!result) PyErr_WriteUnraisable(callback);
   }
   PyObject* callback;
+  PyObject* ended;  // Or null.
   PyObject* ref;
+  bool told = false;  // That its session has ended.
 };
 
-PyObject* OnReady(PyObject* self, PyObject* callback) {
+using ReadyCallbacks =
+    boost::intrusive::list<ReadyCallback, boost::intrusive::constant_time_size<false>>;
+
+ReadyCallbacks& NotCalled() {
+  static ReadyCallbacks callbacks;
+  return callbacks;
+}
+
+PyObject* OnReady(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+  if (count < 1 || count > 2) {
+    PyErr_SetString(PyExc_TypeError, "on_ready() takes a callback, and one for the session's end");
+    return nullptr;
+  }
   const WorkerRef worker = RequireWorker();
   core_worker::Object* object = worker == nullptr ? nullptr : ObjectOf(self);
   if (object == nullptr) return nullptr;
-  auto shared = std::make_shared<ReadyCallback>(callback, self);
+  auto shared = std::make_shared<ReadyCallback>(args[0], count > 1 ? args[1] : nullptr, self);
+  if (count > 1) NotCalled().push_back(*shared);
   bool waiting;
   {
     const ReleaseGil released;
@@ -160,7 +185,8 @@ PyMethodDef ref_methods[] = {
     {"job_id", JobId_, METH_NOARGS, "The job it belongs to."},
     {"owner_worker_id", OwnerWorkerId, METH_NOARGS, "The 28 bytes of its owner's id."},
     {"is_ready", IsReady, METH_NOARGS, "True if get() would not wait."},
-    {"on_ready", OnReady, METH_O, "Calls callback(ref) once, when it is ready."},
+    {"on_ready", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(OnReady)),
+     METH_FASTCALL, "on_ready(callback, ended): one is called, once: callback(ref) or ended()."},
     {"__reduce__", ReduceObjectRef, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -221,6 +247,20 @@ core_worker::Object* ObjectOf(PyObject* ref) {
     return nullptr;
   }
   return AsRef(ref)->object;
+}
+
+PyRef TakeNotCalled() {
+  PyRef ended(PyList_New(0));
+  const uint64_t epoch = TheSession().epoch;
+  ReadyCallbacks& callbacks = NotCalled();
+  for (auto it = callbacks.begin(); ended && it != callbacks.end();) {
+    ReadyCallback& callback = *it++;
+    if (AsRef(callback.ref)->epoch != epoch) continue;  // The parent's, before a fork.
+    callback.unlink();
+    callback.told = true;
+    if (PyList_Append(ended.get(), callback.ended) < 0) ended = PyRef();
+  }
+  return ended;
 }
 
 PickledRefs::PickledRefs() : outer_(current_pickled) { current_pickled = this; }

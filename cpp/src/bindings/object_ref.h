@@ -12,6 +12,7 @@
 
 #include <vector>
 
+#include "bindings/session.h"
 #include "core_worker/object_table.h"
 
 namespace skyray::bindings {
@@ -31,6 +32,10 @@ bool IsObjectRef(PyObject* object);
 PyObject* NewObjectRef(core_worker::Object* object);
 // The object, or null with an exception set if its session has ended.
 core_worker::Object* ObjectOf(PyObject* ref);
+
+// What those who wait by on_ready() gave to be called should the session end before: that
+// is now, and they are told no more. A list; null with an exception set.
+PyRef TakeNotCalled();
 
 // What pickle calls to take one apart: a new (callable, arguments).
 PyObject* ReduceObjectRef(PyObject* ref, PyObject* none);

@@ -2,6 +2,7 @@
 #include "bindings/requests.h"
 
 #include "bindings/child.h"
+#include "bindings/object_ref.h"
 #include "bindings/serialization.h"
 #include "bindings/session.h"
 #include "core_worker/frames_out.h"
@@ -161,8 +162,9 @@ PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
 }
 
 PyObject* Disconnect(PyObject*, PyObject*) {
-  EndWorker();
-  Py_RETURN_NONE;
+  PyRef not_called(PyList_New(0));
+  EndWorker([&not_called] { not_called = TakeNotCalled(); });
+  return not_called.Release();
 }
 
 PyObject* IsConnected(PyObject*, PyObject*) {
@@ -410,7 +412,7 @@ PyObject* Statistics(PyObject*, PyObject*) {
 PyMethodDef functions[] = {
     {"connect", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(Connect)),
      METH_VARARGS | METH_KEYWORDS, "Joins the node whose raylet listens there."},
-    {"disconnect", Disconnect, METH_NOARGS, "Leaves it."},
+    {"disconnect", Disconnect, METH_NOARGS, "Leaves it; what waiters are to be told that by."},
     {"is_connected", IsConnected, METH_NOARGS, "Whether this process is connected."},
     {"after_fork_in_child", AfterForkInChild, METH_NOARGS, "Forgets the parent's connection."},
     {"kv_put", KvPut, METH_VARARGS, "kv_put(namespace, key, value, overwrite): key was new."},

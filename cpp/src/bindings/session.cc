@@ -37,7 +37,7 @@ WorkerRef RequireWorker() {
   return WorkerRef();
 }
 
-void EndWorker() {
+void EndWorker(const std::function<void()>& take) {
   Session& session = TheSession();
   if (!session.worker || std::exchange(session.ending, true)) return;
   {
@@ -60,6 +60,7 @@ void EndWorker() {
       PyThread_free_lock(left);
     }
   }
+  if (take) take();
   std::unique_ptr<core_worker::CoreWorker> ended = std::move(session.worker);
   session.ending = false;
   ++session.epoch;

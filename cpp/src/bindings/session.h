@@ -9,6 +9,7 @@
 #include <Python.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "core_worker/core_worker.h"
@@ -73,8 +74,8 @@ class WorkerRef {
 // Null with an exception set if there is none.
 WorkerRef RequireWorker();
 // Ends the core worker, if there is one: who waits in it is woken, and it goes when
-// nobody uses it any more.
-void EndWorker();
+// nobody uses it any more. `take` is called when nobody does, before it goes.
+void EndWorker(const std::function<void()>& take = nullptr);
 
 // Sets the Python exception for `status` (an exception is set already if the
 // status is Cancelled). Returns null, for `return`.
