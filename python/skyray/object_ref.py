@@ -68,7 +68,7 @@ class ObjectRef(_core.ObjectRef, Generic[T_co]):
 
         def end() -> None:
             if future.set_running_or_notify_cancel():
-                future.set_exception(_shut_down())
+                future.set_exception(shut_down_error())
 
         self.on_ready(finish, end)
         return future
@@ -96,10 +96,11 @@ class ObjectRef(_core.ObjectRef, Generic[T_co]):
                 value = error
             callback(value)
 
-        self.on_ready(finish, lambda: callback(_shut_down()))
+        self.on_ready(finish, lambda: callback(shut_down_error()))
 
 
-def _shut_down() -> BaseException:
+def shut_down_error() -> BaseException:
+    """For who waits for a value in a session that has ended."""
     from .exceptions import RaySystemError
 
     return RaySystemError("skyray was shut down meanwhile")

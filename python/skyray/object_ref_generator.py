@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from . import _core
-from .object_ref import ObjectRef
+from .object_ref import ObjectRef, shut_down_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,11 +104,18 @@ async def _readiness(ref: _core.ObjectRef) -> None:
         if not ready.done():
             ready.set_result(None)
 
+    def fail() -> None:
+        if not ready.done():
+            ready.set_exception(shut_down_error())
+
     def tell(_: _core.ObjectRef) -> None:
         loop.call_soon_threadsafe(finish)
 
-    # At the session's end whoever waits asks again, and is told.
-    ref.on_ready(tell, lambda: tell(ref))
+    def end() -> None:
+        with contextlib.suppress(RuntimeError):  # The loop has ended before.
+            loop.call_soon_threadsafe(fail)
+
+    ref.on_ready(tell, end)
     await ready
 
 

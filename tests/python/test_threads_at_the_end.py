@@ -203,6 +203,11 @@ def test_futures_end_with_the_session() -> None:
     def never():
         threading.Event().wait()
 
+    @skyray.remote(num_cpus=0)
+    def one():
+        yield 1
+        threading.Event().wait()
+
     said = {}
 
     def hear(name, future):
@@ -222,18 +227,25 @@ def test_futures_end_with_the_session() -> None:
         except skyray.exceptions.RayError as error:
             said[name] = type(error).__name__
 
+    async def take_all():
+        async for item in generator:
+            said["item"] = await item
+
     async def wait_for_all():
         waits = [
+            wait_for("items", lambda _: take_all()),
             wait_for("await", lambda ref: ref.as_future()),
             wait_for("wrapped", lambda ref: asyncio.wrap_future(ref.future())),
         ]
         tasks = [asyncio.create_task(one) for one in waits]
+        while "item" not in said:
+            await asyncio.sleep(0)
         await asyncio.sleep(0)
         waiting.set()
         await asyncio.gather(*tasks)
 
     skyray.init(num_cpus=1, log_to_driver=False)
-    ref = never.remote()
+    ref, generator = never.remote(), one.remote()
     waiting = threading.Event()
     future = ref.future()
     thread = threading.Thread(target=wait, args=("thread", future))
@@ -255,6 +267,8 @@ def test_futures_end_with_the_session() -> None:
         f"('await', '{error}')",
         f"('callback', '{error}, False')",
         f"('completed', '{error}')",
+        "('item', 1)",
+        f"('items', '{error}')",
         "('new', 5)",
         "('thread', 'System error: skyray was shut down meanwhile')",
         f"('wrapped', '{error}')",
