@@ -195,8 +195,7 @@ def test_sigterm_runs_what_is_to_be_run_at_the_exit() -> None:
     assert outcome(program) == "15\nfinally\n4\n"
 
 
-def test_futures_end_with_the_session() -> None:
-    program = """
+FUTURES = """
     import asyncio
 
     @skyray.remote
@@ -261,9 +260,12 @@ def test_futures_end_with_the_session() -> None:
     thread.join()
     looping.join()
     print(*sorted(said.items()), sep="\\n")
-    """
+"""
+
+
+def test_futures_end_with_the_session() -> None:
     error = "RaySystemError"
-    assert outcome(program).splitlines() == [
+    assert outcome(FUTURES).splitlines() == [
         f"('await', '{error}')",
         f"('callback', '{error}, False')",
         f"('completed', '{error}')",

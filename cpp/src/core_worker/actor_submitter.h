@@ -58,13 +58,14 @@ struct Actor {
   int64_t probe_at_ns = 0;     // or it answers when it is asked again, then,
   int64_t probe_after_ns = 0;  // and so long after that.
   std::deque<Task*> queue;
-  std::vector<Task*> lost;                // Under way when the connection ended; oldest first.
-  bool ended = false;                     // The process at `address` is known to have ended,
-  std::string ended_why;                  // like that.
-  size_t reruns = 0;                      // In the queue: they may overtake what waits.
-  size_t pending_calls = 0;               // Made by this process, and not completed.
-  size_t many_calls = kManyPendingCalls;  // Of those; when there are more, that is told.
-  size_t kept_calls = 0;                  // Completed, and kept to make what they returned again.
+  std::vector<Task*> lost;   // Under way when the connection ended; oldest first.
+  bool ended = false;        // The process at `address` is known to have ended,
+  std::string ended_why;     // like that.
+  size_t reruns = 0;         // In the queue: they may overtake what waits.
+  size_t pending_calls = 0;  // Made by this process, and not completed.
+  size_t kept_calls = 0;     // Completed, and kept to make what they returned again.
+  // More pending ones than that are remarked upon.
+  size_t many_calls = kManyPendingCalls;
   ErrorCode death_code = ErrorCode::ActorDied;
   std::string death_message;
   ValuePtr death_value;  // What calls to it return, once dead.
