@@ -37,6 +37,7 @@ from .api import (
     put,
     remote,
     shutdown,
+    timeline,
     wait,
 )
 from .object_ref import ObjectRef
@@ -80,6 +81,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "timeline",
     "util",
     "wait",
 ]

@@ -244,9 +244,9 @@ class Hooks:
         out-of-band buffers (objects with the buffer protocol, contiguous), in
         order. ObjectRefs inside are noticed by the core itself (through their
         ``__reduce__``). Raises TypeError naming what cannot be pickled."""
-    def task_error(self, error: BaseException, name: str) -> bytes:
+    def task_error(self, error: BaseException, name: str) -> tuple[bytes, str]:
         """User code raised ``error`` in task or method ``name``: the bytes that
-        :meth:`load_task_error` turns into what the caller sees."""
+        :meth:`load_task_error` turns into what the caller sees, and its traceback."""
     def is_retryable(self, error: BaseException, which: bytes) -> bool:
         """Whether ``error`` is one of those that ``retry_exceptions`` names."""
     def load_task_error(self, payload: bytes) -> BaseException:
@@ -294,6 +294,7 @@ def connect(
     hooks: Any,
     max_lineage_bytes: int = ...,
     task_oom_retries: int = ...,
+    task_events_report_interval_ms: int = ...,
 ) -> ConnectInfo:
     """Joins the node whose raylet listens at ``raylet_socket``. Once per process
     at a time; starts the I/O thread. ``job_config`` is JSON (docs/design/001)."""
@@ -372,6 +373,7 @@ class TaskOptions(TypedDict, total=False):
     strategy: tuple[str, bytes, bool]  # ("DEFAULT"|"SPREAD"|"NODE_AFFINITY", node_id, soft)
     selectors: list[list[LabelTerm]]  # Of nodes by label, the best choice first.
     runtime_env: str  # JSON; empty: the job's.
+    enable_task_events: bool  # What runs of it is told to the GCS.
 
 # Key, "in" | "not_in" | "exists" | "missing", values.
 LabelTerm = tuple[str, str, list[str]]
@@ -406,6 +408,7 @@ class ActorOptions(TypedDict, total=False):
     strategy: tuple[str, bytes, bool]
     selectors: list[list[LabelTerm]]
     runtime_env: str
+    enable_task_events: bool  # As TaskOptions', of its __init__.
     handle: bytes  # Whatever get_named_actor() is to give back.
 
 class MethodOptions(TypedDict, total=False):
@@ -416,6 +419,7 @@ class MethodOptions(TypedDict, total=False):
     concurrency_group: str
     max_task_retries: int
     retry_exceptions: bytes  # As TaskOptions'.
+    enable_task_events: bool  # As TaskOptions'.
 
 class ActorCore:
     """One actor, seen from this process. A non-detached actor ends, after its queued calls,
@@ -474,6 +478,16 @@ def export_function(function_id: bytes, blob: bytes) -> None:
 def nodes() -> list[dict[str, Any]]:
     """node_id(bytes) alive ip hostname name data_port raylet_socket store_socket
     is_head total available labels death_reason; amounts as floats."""
+
+# One execution: node_ip, worker_id, task_id, name, code ("module.function", or a method's
+# name), start_ns since the epoch, how long its arguments, its code and its outputs took in ns
+# (-1: it did not come to that), and (type, value, traceback) of what it raised, or None.
+TaskEvent = tuple[str, bytes, bytes, str, str, int, int, int, int, tuple[str, str, str] | None]
+
+def task_events(after: int, flush_wait_ms: int, /) -> tuple[list[TaskEvent], int, int]:
+    """A page of what has been run: events, after what to go on (0: there is no more), and how
+    many the cluster has lost. Waits up to ``flush_wait_ms`` for workers to tell what they
+    have; 0: not at all."""
 
 class TaskContext(TypedDict):
     job_id: bytes

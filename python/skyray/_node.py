@@ -33,7 +33,7 @@ class NodeOptions:
         data_host: address to listen at for other nodes; None: no TCP port at all.
         object_spilling_directory, _system_config: where and when objects are spilled,
             see :class:`Spilling`; when memory is short, see :class:`MemoryMonitor`;
-            what owners of tasks are to know, see :mod:`._settings`.
+            what owners of tasks and the GCS are to know, see :mod:`._settings`.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class NodeOptions:
         self.spilling = Spilling(object_spilling_directory, _system_config)
         self.memory_monitor = MemoryMonitor(_system_config)
         self.owners = _settings.of_owners(_system_config)
+        self.gcs_arguments = _settings.of_gcs(_system_config)
         self.labels = dict(labels or {})
         self.gpu_ids = _machine.choose_gpus(None if num_gpus is None else int(num_gpus))
         free = _machine.memory_bytes()
@@ -138,7 +139,7 @@ class Head:
         self.raylet: Raylet | None = None
         try:
             _settings.keep(options.owners, self.session_dir)
-            self._gcs = self._start_gcs(storage)
+            self._gcs = self._start_gcs(storage, options.gcs_arguments)
             self.raylet = Raylet(self.session_dir, options, head=True)
         except BaseException:
             self.stop()
@@ -170,7 +171,7 @@ class Head:
             self._gcs.stop()
         _session.end(self.session_dir)
 
-    def _start_gcs(self, storage: str) -> Daemon:
+    def _start_gcs(self, storage: str, more: list[str]) -> Daemon:
         import socket
 
         # Bound here, so that whoever connects finds it however long the GCS takes.
@@ -179,7 +180,7 @@ class Head:
             os.chmod(self.gcs_socket, 0o600)
             listener.listen(128)
             arguments = ["--listen-fd", str(Daemon.PASSED_FD), "--session-dir", self.session_dir]
-            arguments += ["--storage", storage, "--owner-pid", str(os.getpid())]
+            arguments += ["--storage", storage, "--owner-pid", str(os.getpid()), *more]
             log = os.path.join(self.session_dir, "logs", "gcs_server.log")
             return Daemon("gcs_server", arguments, log, pass_fd=listener.fileno())
 

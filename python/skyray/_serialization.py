@@ -178,7 +178,12 @@ def _worth_showing(error: Exception) -> Exception | None:
 
 
 def dump_task_error(
-    error: BaseException, name: str, ip: str, actor_id: str | None, actor_repr: str | None
+    error: BaseException,
+    name: str,
+    ip: str,
+    actor_id: str | None,
+    actor_repr: str | None,
+    trace: str | None = None,
 ) -> bytes:
     """User code raised ``error`` in the task or method ``name``.
 
@@ -188,8 +193,9 @@ def dump_task_error(
         ip: of this node.
         actor_id: hex, in an actor.
         actor_repr: its ``repr``, in an actor.
+        trace: its ``user_traceback``, if that is known.
     """
-    trace = user_traceback(error) + _hint(error)
+    trace = (user_traceback(error) if trace is None else trace) + _hint(error)
     # A task that failed because another one did is blamed on that one's cause.
     cause = error.cause if isinstance(error, RayTaskError) else error
     if _was_cancelled(error):

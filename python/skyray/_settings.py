@@ -16,7 +16,9 @@ _FILE = "owners.json"
 _OWNERS: Bounds = {
     "max_lineage_bytes": (1 << 30, 0, 1 << 62),
     "task_oom_retries": (-1, -1, (1 << 31) - 1),
+    "task_events_report_interval_ms": (1000, 0, (1 << 31) - 1),
 }
+_HEAD: Bounds = {"task_events_max_num_task_in_gcs": (100_000, -1, (1 << 31) - 1)}
 
 
 def number(config: dict[str, Any], name: str, bounds: Bounds) -> float:
@@ -45,7 +47,8 @@ def number(config: dict[str, Any], name: str, bounds: Bounds) -> float:
 
 
 def of_owners(config: dict[str, Any] | None = None) -> dict[str, int]:
-    """What every process is to know that calls tasks: as ``connect`` of the core takes it.
+    """What every process is to know that calls tasks or runs them: as ``connect`` of the
+    core takes it.
 
     Args:
         config: ``_system_config`` of ``init``, as given.
@@ -54,6 +57,17 @@ def of_owners(config: dict[str, Any] | None = None) -> dict[str, int]:
         TypeError, ValueError: as :func:`number`.
     """
     return {name: int(number(config or {}, name, _OWNERS)) for name in _OWNERS}
+
+
+def of_gcs(config: dict[str, Any] | None = None) -> list[str]:
+    """What the GCS is to know, as its command line takes it.
+
+    Raises:
+        TypeError, ValueError: as :func:`number`.
+    """
+    [(name, bounds)] = _HEAD.items()
+    events = int(number(config or {}, name, _HEAD))
+    return ["--task-events-max", str(events if events >= 0 else int(bounds[2]))]
 
 
 def keep(owners: dict[str, int], session_dir: str) -> None:

@@ -259,6 +259,7 @@ class Hooks:
         self._sets_threads = not chosen and f"SKYRAY_SETS_{_OMP_NUM_THREADS}" in os.environ
         self._load_code = _serialization.load_code
         self._dump_task_error = _serialization.dump_task_error
+        self._user_traceback = _serialization.user_traceback
         self._log_to_driver = log_to_driver
         self._labelled = labelled
         self._printer: _log_dedup.Printer | None = None
@@ -275,13 +276,15 @@ class Hooks:
     def is_retryable(self, error: BaseException, which: bytes) -> bool:
         return which == b"*" or isinstance(error, self._load_code(which))
 
-    def task_error(self, error: BaseException, name: str) -> bytes:
-        actor_id = _core.context()["actor_id"]
-        if not actor_id.strip(b"\xff"):
-            return self._dump_task_error(error, name, self.node_ip, None, None)
-        return self._dump_task_error(
-            error, name, self.node_ip, actor_id.hex(), self._actor_repr(error)
-        )
+    def task_error(self, error: BaseException, name: str) -> tuple[bytes, str]:
+        trace = self._user_traceback(error)
+        actor_id: str | None = None
+        actor_repr: str | None = None
+        binary_id = _core.context()["actor_id"]
+        if binary_id.strip(b"\xff"):
+            actor_id, actor_repr = binary_id.hex(), self._actor_repr(error)
+        payload = self._dump_task_error(error, name, self.node_ip, actor_id, actor_repr, trace)
+        return payload, trace
 
     def _actor_repr(self, error: BaseException) -> str | None:
         actor = _core.context()["actor"]

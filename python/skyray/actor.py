@@ -401,6 +401,7 @@ class ActorClass:
             "strategy": scheduling_of(options),
             "selectors": selectors_of(options),
             "runtime_env": connection.environment_for(options.get("runtime_env")),
+            "enable_task_events": value_of(ACTOR, options, "enable_task_events"),
             "handle": handle,
         }
         core, existing = _core.create_actor(core_options, args, kwargs)
@@ -426,6 +427,8 @@ class ActorClass:
         blueprint = self._blueprint
         given: dict[str, Any] = {}
         defaults = _core_options({"max_task_retries": self._options.get("max_task_retries")})
+        if not value_of(ACTOR, self._options, "enable_task_events"):
+            defaults["enable_task_events"] = False
         untaken = self._options.get("_actor_generator_backpressure_num_objects")
         if untaken is not None:
             defaults["items_untaken_max"] = max(untaken, 0)
@@ -470,7 +473,7 @@ def _describe(cls: type, groups: Collection[str]) -> dict[str, Any]:
 def _core_options(options: dict[str, Any], *, is_generator: bool = False) -> _core.MethodOptions:
     """Of a method's options, those that the core knows."""
     chosen = returns_of(options, is_generator=is_generator)
-    for name in ("concurrency_group", "max_task_retries", "name"):
+    for name in ("concurrency_group", "max_task_retries", "name", "enable_task_events"):
         if options.get(name) is not None:
             chosen[name] = options[name]
     if "retry_exceptions" in options:

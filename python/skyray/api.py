@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Callable, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from . import _core, _lifecycle, _worker
 from ._lifecycle import RayContext, ensure_connected
@@ -14,6 +14,9 @@ from .object_ref import ObjectRef
 from .object_ref_generator import ObjectRefGenerator
 from .options import ACTOR, DECORATOR_ERROR, TASK, validate_options
 from .remote_function import RemoteFunction
+
+if TYPE_CHECKING:
+    import os
 
 __all__ = [
     "SCRIPT_MODE",
@@ -32,6 +35,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "timeline",
     "wait",
 ]
 
@@ -125,7 +129,9 @@ def init(
             ``object_store_full_delay_ms``, ``oom_grace_period_s``, ``max_lineage_bytes``
             (how much every process keeps of its tasks to make lost objects again),
             ``task_oom_retries`` (how often a task is made again that was ended because
-            memory ran short; -1: for ever),
+            memory ran short; -1: for ever), ``task_events_report_interval_ms`` (how long
+            after they have run tasks are told of to :func:`timeline`; 0: none is),
+            ``task_events_max_num_task_in_gcs`` (so many are kept for it),
             ``memory_usage_threshold`` (share of the machine's or the container's memory
             above which a worker is ended) and ``memory_monitor_refresh_ms`` (0: never) have
             an effect. Names of Ray's that have none here are accepted.
@@ -478,6 +484,48 @@ def nodes() -> list[dict[str, Any]]:
         }
         for node in _core.nodes()
     ]
+
+
+def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, Any]] | None:
+    """What the cluster's workers have run: tasks, methods and creations of actors.
+
+    Workers are asked for what they have not told yet, and waited for up to a second. A task
+    that still runs is not in it, nor one of ``enable_task_events=False``; of a process that
+    was killed its last second may be missing. The GCS keeps the newest 100,000 executions.
+
+    Args:
+        filename: of the file to write, as JSON, which chrome://tracing and
+            https://ui.perfetto.dev show. None: the events are returned.
+
+    Returns:
+        Complete events of the Trace Event Format, times in µs: ``cat``, ``name``, ``pid`` (the
+        node's address), ``tid`` (the worker), ``ts``, ``dur``, ``ph``, ``cname``, ``args``. For
+        each execution one of category ``task::NAME``, and one for each part that it came to:
+        ``task:deserialize_arguments``, ``task:execute`` and ``task:store_outputs``. The part
+        that raised has the exception's ``type``, ``value`` and ``traceback`` in its ``args``.
+        None if they were written.
+
+    Raises:
+        RuntimeError: :func:`init` has not been called.
+        TypeError: ``filename`` is none.
+        OSError: the file cannot be written.
+    """
+    if not is_initialized():
+        raise RuntimeError(
+            "skyray has not been started yet. timeline() requires skyray.init() to be called first."
+        )
+    import json
+    import os
+
+    from . import _timeline
+
+    path = None if filename is None else os.fspath(filename)
+    events = _timeline.trace()
+    if path is None:
+        return events
+    with open(path, "w") as file:
+        json.dump(events, file)
+    return None
 
 
 def cluster_resources() -> dict[str, float]:

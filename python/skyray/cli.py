@@ -29,6 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     program.add_argument("-m", dest="is_module", action="store_true", help="PROGRAM is a module")
     program.add_argument("program", metavar="PROGRAM", help="a file, or the name of a module")
     program.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="its own")
+    timeline = commands.add_parser(
+        "timeline", help="write what a running cluster has run, for chrome://tracing"
+    )
+    timeline.add_argument(
+        "--address", default="auto", help="session directory (default: the only one)"
+    )
     bench = commands.add_parser("bench", help="measure skyray, and Ray beside it")
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["bench"]:  # Its modules are wanted for nothing else.
@@ -40,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         return command.run(chosen)
     if chosen.command == "run":
         return _run(chosen.program, chosen.arguments, chosen.is_module)
+    if chosen.command == "timeline":
+        return _timeline(chosen.address)
     return _status(chosen.address)
 
 
@@ -79,6 +87,30 @@ def _status(address: str) -> int:
         for name in sorted(total):
             used = total[name] - available.get(name, 0.0)
             print(f"  {_amount(name, used)} / {_amount(name, total[name])}  {name}")
+    finally:
+        api.shutdown()
+    return 0
+
+
+def _timeline(address: str) -> int:
+    import os
+    from datetime import datetime
+
+    from . import api
+    from .runtime_context import get_runtime_context
+
+    try:
+        api.init(address=address, log_to_driver=False)
+    except ConnectionError as error:
+        print(f"skyray timeline: {error}", file=sys.stderr)
+        return 1
+    try:
+        now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        folder = get_runtime_context().get_temp_dir()
+        path = os.path.join(folder, f"skyray-timeline-{now}.json")
+        api.timeline(filename=path)
+        print(f"Trace file written to {path}")
+        print("You can open this with chrome://tracing in the Chrome browser.")
     finally:
         api.shutdown()
     return 0

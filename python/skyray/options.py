@@ -289,8 +289,8 @@ OPTIONS: list[tuple[str, Option]] = [
     ("lifetime", Option(ACTOR, types=_OptionalStr, check=_lifetime)),
     ("namespace", Option(ACTOR, types=_OptionalStr, check=_namespace)),
     ("get_if_exists", Option(ACTOR, types=bool, default=False)),
-    # Accepted, and without an effect: what they steer is not there to be steered.
     ("enable_task_events", Option(*_BOTH, METHOD, types=bool, default=True)),
+    # Accepted, and without an effect: what they steer is not there to be steered.
     ("_labels", Option(*_BOTH, types=_OptionalDict)),
     ("allow_out_of_order_execution", Option(ACTOR, types=_OptionalBool)),
     (

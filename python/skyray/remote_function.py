@@ -121,6 +121,7 @@ class RemoteFunction(Generic[R]):
             "strategy": scheduling_of(self._options),
             "selectors": selectors_of(self._options),
             "runtime_env": connection.environment_for(self._options.get("runtime_env")),
+            "enable_task_events": value_of(TASK, self._options, "enable_task_events"),
         }
         returns = returns_of(self._options, is_generator=is_generator)
         options.update(cast("_core.TaskOptions", returns))

@@ -14,16 +14,18 @@ from skyray import _settings
 from skyray.cluster_utils import Cluster
 from skyray.exceptions import ObjectLostError
 
-DEFAULTS = {"max_lineage_bytes": 1 << 30, "task_oom_retries": -1}
+DEFAULTS = {
+    "max_lineage_bytes": 1 << 30,
+    "task_oom_retries": -1,
+    "task_events_report_interval_ms": 1000,
+}
 
 
 def test_what_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _settings.of_owners() == DEFAULTS
     monkeypatch.setenv("SKYRAY_task_oom_retries", "7")
-    assert _settings.of_owners({"max_lineage_bytes": 0}) == {
-        "max_lineage_bytes": 0,
-        "task_oom_retries": 7,
-    }
+    holds = {**DEFAULTS, "max_lineage_bytes": 0, "task_oom_retries": 7}
+    assert _settings.of_owners({"max_lineage_bytes": 0}) == holds
     assert _settings.of_owners({"task_oom_retries": 2})["task_oom_retries"] == 2
     assert _settings.of_owners({"task_oom_retries": None})["task_oom_retries"] == -1
 
@@ -34,6 +36,8 @@ def test_what_holds(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_lineage_bytes": -1}, ValueError, "max_lineage_bytes'.=-1 is not in 0"),
         ({"task_oom_retries": -2}, ValueError, "task_oom_retries'.=-2 is not in -1"),
         ({"task_oom_retries": "x"}, TypeError, "must be a number, got 'x'"),
+        ({"task_events_report_interval_ms": -1}, ValueError, "=-1 is not in 0"),
+        ({"task_events_max_num_task_in_gcs": -2}, ValueError, "=-2 is not in -1"),
     ],
 )
 def test_what_cannot_be(config: Any, error: type[Exception], said: str) -> None:
@@ -46,7 +50,11 @@ def test_workers_and_drivers_that_join_are_told() -> None:
     def told() -> dict[str, int]:
         return _settings.of_owners()
 
-    config = {"max_lineage_bytes": 12345, "task_oom_retries": 3}
+    config = {
+        "max_lineage_bytes": 12345,
+        "task_oom_retries": 3,
+        "task_events_report_interval_ms": 500,
+    }
     with skyray.init(num_cpus=1, _system_config=config) as context:
         assert skyray.get(told.remote()) == config
         assert _settings.kept(context["session_dir"]) == config

@@ -9,6 +9,7 @@
 #include "bindings/object_ref.h"
 #include "bindings/options.h"
 #include "bindings/output_streams.h"
+#include "bindings/recording.h"
 #include "bindings/returns.h"
 #include "bindings/serialization.h"
 #include "bindings/session.h"
@@ -52,12 +53,6 @@ thread_local RunningCall* running_here = nullptr;
 Execution& TheExecution() {
   static Execution execution;
   return execution;
-}
-
-uint32_t MicrosSince(std::chrono::steady_clock::time_point start) {
-  const auto passed = std::chrono::steady_clock::now() - start;
-  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(passed).count();
-  return static_cast<uint32_t>(std::min<int64_t>(us, UINT32_MAX));
 }
 
 // The exported function or class, which the process keeps.
@@ -125,9 +120,11 @@ bool EnterLease(std::shared_ptr<const core_worker::BoundLease> lease) {
   return true;
 }
 
-void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us) {
+// Replies with the exception that is set. `in_outputs`: what was returned is at fault.
+void ReplyException(CoreWorker& worker, IncomingCall& call, bool in_outputs = false) {
+  const uint32_t execute_us = EndNow(call);
   const bool retryable = IsRetryable(call);
-  const std::string error = TakeTaskError(call.name());
+  const std::string error = TakeTaskError(call.name(), NewFailure(call, in_outputs));
   const ReleaseGil released;
   if (error.empty()) {
     const auto value = core_worker::MakeErrorValue(
@@ -144,11 +141,10 @@ void ReplyException(CoreWorker& worker, IncomingCall& call, uint32_t execute_us)
   worker.ReplyError(call, execute_us, {PayloadFormat::TaskError, error, {}}, retryable);
 }
 
-void ReplyResult(CoreWorker& worker, IncomingCall& call, PyRef result,
-                 std::chrono::steady_clock::time_point start) {
+void ReplyResult(CoreWorker& worker, IncomingCall& call, PyRef result) {
   std::vector<Serialized> serialized;
   if (!SerializeReturns(call, result.get(), serialized)) {
-    return ReplyException(worker, call, MicrosSince(start));
+    return ReplyException(worker, call, /*in_outputs=*/true);
   }
   // Before the reply: references in it that nobody else here holds are then no
   // longer ours to be told of.
@@ -160,7 +156,7 @@ void ReplyResult(CoreWorker& worker, IncomingCall& call, PyRef result,
     large = large || returns.back().parts.Bytes() > core_worker::kInProcessBytesMax;
   }
   // A small reply is a few memory copies: not worth letting go of the GIL.
-  const uint32_t execute_us = MicrosSince(start);
+  const uint32_t execute_us = EndNow(call);
   if (!large) return worker.Reply(call, execute_us, std::move(returns));
   const ReleaseGil released;
   worker.Reply(call, execute_us, std::move(returns));
@@ -250,12 +246,17 @@ PyObject* RunInterruptibly(CoreWorker& worker, IncomingCall& call) {
   if (!TakeArguments(worker, call, args, kwargs)) return nullptr;
   if (call.method().empty()) {
     PyObject* function = LoadFunction(worker, call.function->id);
-    return function == nullptr ? nullptr : PyObject_Call(function, args.get(), kwargs.get());
+    if (function == nullptr) return nullptr;
+    core_worker::RecordedFunction* recorded = call.function->recorded.get();
+    if (recorded != nullptr && recorded->code.empty()) NameCode(function, *recorded);
+    call.times.arguments_ns = core_worker::NowNs();
+    return PyObject_Call(function, args.get(), kwargs.get());
   }
   if (execution.actor == nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "a method was called on a worker that is not an actor");
     return nullptr;
   }
+  call.times.arguments_ns = core_worker::NowNs();
   PyObject* result = CallBuiltin(call.method(), args.get());
   if (result != nullptr || PyErr_Occurred() != nullptr) return result;
   const PyRef method(FindMethod(call.method()));
@@ -399,6 +400,7 @@ bool YieldError(CoreWorker& worker, RunningCall& running) {
 
 bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
   EndOutput();
+  HasRun(*running.call);
   if (!result && YieldError(worker, running)) result = PyRef::Borrowed(Py_None);
   const bool listed = (running.call->call.header.flags & core_worker::kCallListed) != 0;
   if (result && listed && !running.exiting) result = PyRef(ListItems(worker, *running.call));
@@ -417,7 +419,7 @@ bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
     return true;
   }
   if (result) {
-    ReplyResult(worker, call, std::move(result), running.start);
+    ReplyResult(worker, call, std::move(result));
     CountCall(worker, call);
     return true;
   }
@@ -425,7 +427,7 @@ bool AnswerCall(CoreWorker& worker, RunningCall& running, PyRef result) {
     worker.Abandon(call);
     return false;
   }
-  ReplyException(worker, call, MicrosSince(running.start));
+  ReplyException(worker, call);
   CountCall(worker, call);
   return true;
 }
@@ -479,6 +481,7 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call, PyRef* begun) {
     PyObject* cls = LoadFunction(worker, call.function->id);
     PyRef args, kwargs;
     if (cls != nullptr && TakeArguments(worker, call, args, kwargs)) {
+      call.times.arguments_ns = core_worker::NowNs();
       if (begun != nullptr && HasAsyncInit(cls)) {
         *begun = PyRef(BeginInit(cls, args.get(), kwargs.get()));
         if (*begun) return true;
@@ -492,12 +495,13 @@ bool CreateActor(CoreWorker& worker, IncomingCall& call, PyRef* begun) {
 
 bool FinishActor(CoreWorker& worker, IncomingCall& call, PyRef instance) {
   EndOutput();
+  HasRun(call);
   if (!instance && PyErr_ExceptionMatches(PyExc_SystemExit)) {
     worker.Abandon(call);
     return false;
   }
   if (!instance) {
-    const std::string error = TakeTaskError(call.name() + ".__init__");
+    const std::string error = TakeTaskError(call.name() + ".__init__", NewFailure(call));
     if (!error.empty()) {
       TellFailure("Exception raised in creation task",
                   core_worker::MakeValue({PayloadFormat::TaskError, error, {}}));

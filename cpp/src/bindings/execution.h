@@ -10,8 +10,6 @@
 
 #include <Python.h>
 
-#include <chrono>
-
 #include "bindings/session.h"
 #include "core_worker/core_worker.h"
 
@@ -20,7 +18,6 @@ namespace skyray::bindings {
 // What user code runs in, from the unpacking of its arguments to the reply.
 struct RunningCall {
   core_worker::IncomingCall* call = nullptr;
-  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   bool exiting = false;        // exit_actor() was called.
   bool interruptible = false;  // A task's code runs: a cancellation raises in it.
 };

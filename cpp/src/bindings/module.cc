@@ -12,6 +12,7 @@
 #include "bindings/requests.h"
 #include "bindings/serialization.h"
 #include "bindings/store_client.h"
+#include "bindings/task_events.h"
 
 PYBIND11_MODULE(_core, module) {
   using namespace skyray::bindings;
@@ -20,7 +21,7 @@ PYBIND11_MODULE(_core, module) {
   if (!InitSerialization() || !AddObjectRef(module.ptr()) || !AddCalls(module.ptr()) ||
       !AddObjectStream(module.ptr()) || !AddObjects(module.ptr()) || !AddRequests(module.ptr()) ||
       !AddStoreClient(module.ptr()) || !AddExecutor(module.ptr()) || !AddReducer(module.ptr()) ||
-      !AddPrivateBuffer(module.ptr()) || !AddChild(module.ptr())) {
+      !AddPrivateBuffer(module.ptr()) || !AddChild(module.ptr()) || !AddTaskEvents(module.ptr())) {
     throw pybind11::error_already_set();
   }
 }

@@ -202,6 +202,7 @@ bool ReadTaskOptions(PyObject* options, core_worker::CoreWorker& worker,
       !ReadSelectors(options, strategy) || !ReadText(options, "runtime_env", runtime_env) ||
       !ReadInt(options, "num_returns", returns) || !ReadInt(options, "max_retries", max_retries) ||
       !ReadInt(options, "max_calls", max_calls) ||
+      !ReadBool(options, "enable_task_events", executed.records_events) ||
       !ReadBytes(options, "retry_exceptions", executed.retry_exceptions)) {
     return false;
   }
@@ -229,6 +230,7 @@ bool ReadActorOptions(PyObject* options, core_worker::ActorOptions& out) {
          ReadText(options, "namespace", out.ray_namespace) &&
          ReadBool(options, "detached", out.detached) &&
          ReadBool(options, "get_if_exists", out.get_if_exists) &&
+         ReadBool(options, "enable_task_events", out.records_events) &&
          ReadInt(options, "max_restarts", out.max_restarts) &&
          ReadConcurrency(options, out.concurrency) &&
          ReadResources(options, "placement_resources", out.placement_resources) &&
@@ -245,6 +247,7 @@ bool ReadMethodOptions(PyObject* options, uint16_t& returns, core_worker::Genera
   if (!ReadInt(options, "num_returns", asked) ||
       !ReadText(options, "concurrency_group", out.group) || !ReadText(options, "name", out.name) ||
       !ReadInt(options, "max_task_retries", out.max_retries) ||
+      !ReadBool(options, "enable_task_events", out.records_events) ||
       !ReadBytes(options, "retry_exceptions", out.retry_exceptions)) {
     return false;
   }

@@ -110,20 +110,30 @@ PyObject* DescribeSession(const core_worker::SessionInfo& session) {
 }
 
 PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
-  static const char* kNames[] = {"raylet_socket",    "is_driver",  "worker_id", "job_config",
-                                 "namespace",        "entrypoint", "hooks",     "max_lineage_bytes",
-                                 "task_oom_retries", nullptr};
+  static const char* kNames[] = {"raylet_socket",
+                                 "is_driver",
+                                 "worker_id",
+                                 "job_config",
+                                 "namespace",
+                                 "entrypoint",
+                                 "hooks",
+                                 "max_lineage_bytes",
+                                 "task_oom_retries",
+                                 "task_events_report_interval_ms",
+                                 nullptr};
   core_worker::CoreWorkerOptions options;
+  constexpr int64_t kMs = 1'000'000;
+  long long events_interval_ms = options.task_events_interval_ns / kMs;
   unsigned long long lineage_bytes = options.lineage_bytes_max;
   const char *socket, *job_config, *ray_namespace, *entrypoint;
   const char* worker_id = nullptr;
   Py_ssize_t worker_id_bytes = 0;
   int is_driver;
   PyObject* hooks;
-  if (!PyArg_ParseTupleAndKeywords(args, keywords, "spz#sssO|Ki", const_cast<char**>(kNames),
+  if (!PyArg_ParseTupleAndKeywords(args, keywords, "spz#sssO|KiL", const_cast<char**>(kNames),
                                    &socket, &is_driver, &worker_id, &worker_id_bytes, &job_config,
                                    &ray_namespace, &entrypoint, &hooks, &lineage_bytes,
-                                   &options.oom_retries_max)) {
+                                   &options.oom_retries_max, &events_interval_ms)) {
     return nullptr;
   }
   Session& session = TheSession();
@@ -133,6 +143,7 @@ PyObject* Connect(PyObject*, PyObject* args, PyObject* keywords) {
   }
   if (!TakeHooks(hooks, session.hooks)) return nullptr;
   options.lineage_bytes_max = lineage_bytes;
+  options.task_events_interval_ns = events_interval_ms * kMs;
   options.raylet_socket = socket;
   options.is_driver = is_driver != 0;
   if (worker_id != nullptr) {

@@ -49,17 +49,34 @@ bool SerializeItems(const core_worker::IncomingCall& call, PyObject* generator,
   return true;
 }
 
+// What of it can be said in UTF-8. An exception that is set is forgotten.
+std::string Utf8Of(const PyRef& text) {
+  const PyRef bytes(text ? PyUnicode_AsEncodedString(text.get(), "utf-8", "backslashreplace")
+                         : nullptr);
+  PyErr_Clear();
+  if (!bytes) return {};
+  return {PyBytes_AS_STRING(bytes.get()), static_cast<size_t>(PyBytes_GET_SIZE(bytes.get()))};
+}
+
 }  // namespace
 
-std::string TakeTaskError(const std::string& name) {
+std::string TakeTaskError(const std::string& name, core_worker::TaskFailure* failure) {
   const PyRef raised = TakeException();
-  const PyRef bytes(PyObject_CallFunction(TheSession().hooks.task_error, "Os#", raised.get(),
-                                          name.data(), static_cast<Py_ssize_t>(name.size())));
-  if (bytes && PyBytes_Check(bytes.get())) {
-    return {PyBytes_AS_STRING(bytes.get()), static_cast<size_t>(PyBytes_GET_SIZE(bytes.get()))};
+  const PyRef both(PyObject_CallFunction(TheSession().hooks.task_error, "Os#", raised.get(),
+                                         name.data(), static_cast<Py_ssize_t>(name.size())));
+  const char* bytes;
+  Py_ssize_t size;
+  PyObject* traceback;
+  if (!both || !PyArg_ParseTuple(both.get(), "y#U", &bytes, &size, &traceback)) {
+    PyErr_Print();
+    return {};
   }
-  PyErr_Print();
-  return {};
+  if (failure != nullptr) {
+    failure->type = Utf8Of(PyRef(PyObject_Str(reinterpret_cast<PyObject*>(Py_TYPE(raised.get())))));
+    failure->value = Utf8Of(PyRef(PyObject_Str(raised.get())));
+    failure->traceback = Utf8Of(PyRef::Borrowed(traceback));
+  }
+  return {bytes, static_cast<size_t>(size)};
 }
 
 bool IsRetryable(const core_worker::IncomingCall& call) {

@@ -22,8 +22,8 @@ bool SerializeReturns(const core_worker::IncomingCall& call, PyObject* result,
                       std::vector<Serialized>& out);
 
 // The exception that is set, as the bytes of a TaskError; empty if it cannot be described
-// (it is printed then).
-std::string TakeTaskError(const std::string& name);
+// (it is printed then). `failure`, if given, is told in words what it is.
+std::string TakeTaskError(const std::string& name, core_worker::TaskFailure* failure = nullptr);
 
 // Whether the caller asked for the call to be made again after the exception that is set.
 bool IsRetryable(const core_worker::IncomingCall& call);

@@ -9,11 +9,14 @@
 
 namespace skyray {
 
-// Milliseconds since 1970.
-inline int64_t WallClockMs() {
+// Nanoseconds since 1970.
+inline int64_t WallClockNs() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
-  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
+
+// Milliseconds since 1970.
+inline int64_t WallClockMs() { return WallClockNs() / 1'000'000; }
 
 }  // namespace skyray

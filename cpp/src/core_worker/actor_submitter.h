@@ -43,6 +43,7 @@ struct MethodOptions {
   int32_t max_retries = 0;       // max_task_retries: how often a call is sent again.
   std::string retry_exceptions;  // As in DefineFunction.
   std::string name{};            // For people; "": the class's and the method's.
+  bool records_events = true;
 };
 
 struct Actor {

@@ -23,6 +23,7 @@
 #include "core_worker/channel.h"
 #include "core_worker/pooled.h"
 #include "core_worker/task.h"
+#include "core_worker/task_event_buffer.h"
 
 namespace skyray::core_worker {
 
@@ -79,6 +80,10 @@ struct IncomingCall final : Pooled<IncomingCall> {
   uint64_t items_untaken_max = 0;
   int64_t item_sent_ns = 0;
   Waiter* room_waiter = nullptr;
+  // For what is recorded of it. Its executor sets the times after the start, of the end the
+  // latest that it knows.
+  TaskTimes times;
+  std::unique_ptr<TaskFailure> failure;
 
   const std::string& method() const { return function->method; }  // "": a task.
   const std::string& name() const { return function->name; }

@@ -18,6 +18,7 @@
 
 #include "common/unique_fd.h"
 #include "core_worker/hot_frames.h"
+#include "core_worker/task_event_buffer.h"
 #include "ipc/frame.h"
 
 namespace skyray::core_worker {
@@ -34,6 +35,7 @@ struct ReceivedFunction {
   uint32_t max_calls = 0;
   std::string group;  // The concurrency group of an actor's method.
   uint64_t items_untaken_max = 0;
+  std::unique_ptr<RecordedFunction> recorded{};  // Null: its executions are not.
 };
 
 // As its call was numbered.

@@ -18,8 +18,10 @@ namespace {
 
 constexpr int kRegisterTimeoutMs = 60'000;
 constexpr int kListenBacklog = 512;
-// So long a worker that leaves waits for peers to read what it has said.
+// So long a worker that leaves waits for peers to read what it has said: the last results,
+// whose callers may be slow to read.
 constexpr int64_t kLastWordsNs = 60'000'000'000;
+constexpr int64_t kLastWordsOfDriverNs = 100'000'000;
 
 void SendMessage(std::string& out, uint64_t request_id,
                  const std::function<flatbuffers::Offset<void>(Builder&, fbr::Body&)>& build) {
@@ -124,6 +126,7 @@ CoreWorker::CoreWorker(CoreWorkerOptions options, SessionInfo session)
   put_task_ = TaskId::FromRandom();
   std::memcpy(put_task_.mutable_data() + TaskId::kSize - JobId::kSize, session_.job_id.data(),
               JobId::kSize);
+  event_source_ = {session_.node_ip, session_.worker_id, session_.job_id, ActorId::Nil()};
   submitter_.set_lease_linger(options_.lease_linger_ns);
   lineage_.set_bytes_max(options_.lineage_bytes_max);
 }
@@ -143,8 +146,16 @@ CoreWorker::~CoreWorker() {
 
 void CoreWorker::Stop() {
   if (std::exchange(stopped_, true)) return;
-  // The last results of a worker that leaves: their callers may be slow to read.
-  if (!options_.is_driver) gateway_.Drain(NowNs() + kLastWordsNs);
+  {
+    Lock lock(gateway_.mutex());
+    // Workers that it does not use are to end as they are meant to, not as ones whose owner
+    // is gone all at once.
+    SubmitActions actions;
+    if (raylet_lost_.empty()) submitter_.LeasesWanted(/*idle_only=*/true, actions);
+    Perform(&lock, actions);
+    SendTaskEvents(0);
+  }
+  gateway_.Drain(NowNs() + (options_.is_driver ? kLastWordsOfDriverNs : kLastWordsNs));
   if (!worker_socket_.empty()) unlink(worker_socket_.c_str());
   gateway_.Stop();
 }
@@ -280,6 +291,8 @@ void CoreWorker::OnRayletMessage(const fbr::Message& message, FrameView& frame) 
     case fbr::Body::Accepted:
       if (!frame.fds.empty()) OnAccepted(std::move(frame.fds[0]));
       return;
+    case fbr::Body::FlushTaskEvents:
+      return SendTaskEvents(message.body_as_FlushTaskEvents()->round());
     case fbr::Body::LeaseInfeasible:
       return;  // The driver is told by a Notice; the request stays queued.
     case fbr::Body::Notice: {
@@ -412,6 +425,8 @@ int64_t CoreWorker::OnTimer(int64_t now_ns) {
   int64_t next = submitter_.ReturnIdle(now_ns, actions);
   Perform(nullptr, actions);
   if (!unreachable_.empty()) next = std::min(next, ProbeDue(now_ns));
+  if (events_due_ns_ <= now_ns) SendTaskEvents(0);
+  next = std::min(next, events_due_ns_);
   const int64_t hand_back_at = HandBackDue();
   if (hand_back_at > now_ns) return std::min(next, hand_back_at);
   HandBackQueued();

@@ -14,6 +14,7 @@
 //   core_worker_cancel.cc     calls that are not wanted any more
 //   core_worker_actors.cc     creating and calling actors
 //   core_worker_executor.cc   a worker's side: calls in, replies out
+//   core_worker_task_events.cc  what has been run, told to the GCS
 //   core_worker_peers.cc      connections between core workers
 //   core_worker_explain.cc    why a wait takes so long
 //
@@ -48,6 +49,7 @@
 #include "core_worker/object_table.h"
 #include "core_worker/payload.h"
 #include "core_worker/peer.h"
+#include "core_worker/task_event_buffer.h"
 #include "core_worker/task_submitter.h"
 #include "fbs/raylet_generated.h"
 #include "fbs/worker_generated.h"
@@ -427,8 +429,16 @@ class CoreWorker : private GatewayHandler {
   std::vector<OwnedRef> TakeBorrows(IncomingCall& call);
   // The call whose arguments this thread is unpacking, or null.
   static IncomingCall* Unpacked();
-  void Started(Lock& lock, const IncomingCall& call);
+  void Started(Lock& lock, IncomingCall& call, int64_t now);
   void Finished(IncomingCall& call);
+  void Record(IncomingCall& call);
+  // --- core_worker_task_events.cc ---
+  // Null: what runs of it is not recorded.
+  std::unique_ptr<RecordedFunction> NewRecorded(bool wanted, const std::string& name,
+                                                const std::string& code) const;
+  // `flushed`: the round in which the raylet asked for them, which is answered if there are
+  // none, too; or 0.
+  void SendTaskEvents(uint64_t flushed);
   void WakeIdle(size_t group);
   // When what is queued behind the running task may run elsewhere; INT64_MAX: never.
   int64_t HandBackDue() const;
@@ -449,6 +459,7 @@ class CoreWorker : private GatewayHandler {
   ActorSubmitter actors_;
   CallQueue calls_;
   Lineage lineage_;
+  TaskEventBuffer events_;
 
   ChannelPtr raylet_;
   std::string raylet_lost_;  // Why, once it is.
@@ -492,6 +503,8 @@ class CoreWorker : private GatewayHandler {
   std::vector<ChannelPtr> paused_;
   int64_t executing_since_ns_ = 0;
   int64_t replies_since_ns_ = 0;
+  int64_t events_due_ns_ = INT64_MAX;  // To be told then; there are none before.
+  TaskEventSource event_source_;
   std::optional<pthread_t> interrupted_thread_;
   bool is_actor_ = false;           // Its calls run nowhere else.
   bool is_async_ = false;           // An actor whose calls run on an event loop.

@@ -53,7 +53,7 @@ std::string PutCreation(const ActorOptions& options, std::string_view call) {
   const auto bytes =
       builder.CreateVector(reinterpret_cast<const uint8_t*>(call.data()), call.size());
   builder.Finish(fb::worker::CreateActorCreation(builder, class_id, options.concurrency.is_async,
-                                                 group_list, bytes));
+                                                 group_list, bytes, options.records_events));
   return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
 }
 

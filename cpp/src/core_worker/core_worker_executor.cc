@@ -134,6 +134,10 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start) {
   actor.concurrency = ToConcurrency(*creation);
   actor.lease = std::make_shared<BoundLease>(
       BoundLease{ToStrings(start.gpu_ids()), ToResources(spec.resources())});
+  const std::string prefix =
+      spec.name() == nullptr || spec.name()->size() == 0 ? std::string() : spec.name()->str() + ":";
+  actor.init.recorded = NewRecorded(creation->records_events(),
+                                    prefix + actor.init.name + "." + actor.init.method, "__init__");
   call->function = &actor.init;
   call->body.assign(creation->call()->begin(), creation->call()->end());
   if (!ParseCall(call->body, call->call)) {
@@ -141,6 +145,7 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start) {
     return;
   }
   is_actor_ = true;
+  event_source_.actor = actor.actor_id;
   is_async_ = actor.concurrency.is_async;
   calls_.SetGroups(actor.concurrency.groups);
   calls_.Push(std::move(call));
@@ -148,11 +153,11 @@ void CoreWorker::OnStartActor(const fbr::StartActor& start) {
 }
 
 // A call has been taken.
-void CoreWorker::Started(Lock& lock, const IncomingCall& call) {
+void CoreWorker::Started(Lock& lock, IncomingCall& call, int64_t now) {
+  call.times.start_ns = now;
   if (options_.progress != nullptr && call.method().empty()) {
     options_.progress->Start(call.call.header.sequence);
   }
-  const int64_t now = NowNs();
   if (!paused_.empty() && calls_.ReadAllowed()) {
     for (const ChannelPtr& channel : paused_) gateway_.Resume(*channel);
     paused_.clear();
@@ -174,7 +179,7 @@ std::unique_ptr<IncomingCall> CoreWorker::NextCall(size_t group, bool* alone) {
     if (auto call = TakesCalls() ? calls_.PopFrom(group) : nullptr) {
       executing_since_ns_ = NowNs();
       gateway_.WakeForTimer(HandBackDue());
-      Started(lock, *call);
+      Started(lock, *call, executing_since_ns_);
       if (alone != nullptr) {
         *alone = std::none_of(idle_.begin(), idle_.end(), [group](const IdleThread* thread) {
           return thread->group == group && !thread->done();
@@ -206,7 +211,7 @@ void CoreWorker::AwaitExit() {
 std::unique_ptr<IncomingCall> CoreWorker::TakeCall() {
   Lock lock(gateway_.mutex());
   auto call = TakesCalls() ? calls_.Pop() : nullptr;
-  if (call) Started(lock, *call);
+  if (call) Started(lock, *call, NowNs());
   return call;
 }
 
@@ -277,7 +282,17 @@ std::vector<OwnedRef> CoreWorker::TakeBorrows(IncomingCall& call) {
   return kept;
 }
 
+void CoreWorker::Record(IncomingCall& call) {
+  RecordedFunction* const function = call.function->recorded.get();
+  if (function == nullptr || call.times.start_ns == 0) return;
+  if (call.times.end_ns == 0) call.times.end_ns = NowNs();
+  if (!events_.Add(call.call.header.task, *function, call.times, call.failure.get())) return;
+  events_due_ns_ = call.times.end_ns + options_.task_events_interval_ns;
+  gateway_.WakeForTimer(events_due_ns_);
+}
+
 void CoreWorker::Finished(IncomingCall& call) {
+  Record(call);
   if (call.items_untaken_max != 0) bounded_streams_.erase(call.call.header.task);
   calls_.Finished(call);
   EndIfDone();
@@ -311,6 +326,7 @@ Status CoreWorker::AppendReturn(std::string& out, IncomingCall& call, uint32_t i
   if (in_store) {
     const ObjectId id = ObjectIdOf(call.call.header.task, index);
     const Status stored = StoreFailed(store_->Put(id, caller.worker, value.parts));
+    call.times.end_ns = 0;  // Later than that.
     // ObjectExists: an earlier attempt of this task got so far.
     if (!stored.ok() && stored.code() != ErrorCode::ObjectExists) {
       return Status(stored.code(), "the result of " + call.name() + " (" + std::to_string(bytes) +
@@ -485,6 +501,7 @@ void CoreWorker::Bounce(IncomingCall& call) {
   AppendStruct(out, ReturnHeader{0, 1, error->bytes()});
   out.append(reinterpret_cast<const char*>(error->data()), error->bytes());
   AppendStruct(out, *call.lost);
+  call.times.start_ns = 0;  // It has not been run.
   Lock lock(gateway_.mutex());
   const ChannelPtr channel = call.channel;
   FinishReply(lock, call, out);

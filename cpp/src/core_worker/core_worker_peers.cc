@@ -258,10 +258,13 @@ void CoreWorker::OnWorkerMessage(Channel& channel, const fbw::Message& message) 
     case fbw::Body::DefineFunction: {
       const auto* define = message.body_as_DefineFunction();
       if (define->index() != channel.functions.size()) break;
-      channel.functions.push_back(std::make_unique<const ReceivedFunction>(ReceivedFunction{
-          ToId<FunctionId>(define->function_id()), ToString(define->method()),
-          ToString(define->name()), ToBytes(define->retry_exceptions()), define->max_calls(),
-          ToString(define->concurrency_group()), define->items_untaken_max()}));
+      const std::string name = ToString(define->name());
+      const std::string method = ToString(define->method());
+      channel.functions.push_back(std::make_unique<const ReceivedFunction>(
+          ReceivedFunction{ToId<FunctionId>(define->function_id()), method, name,
+                           ToBytes(define->retry_exceptions()), define->max_calls(),
+                           ToString(define->concurrency_group()), define->items_untaken_max(),
+                           NewRecorded(define->records_events(), name, method)}));
       return;
     }
     case fbw::Body::BindLease:

@@ -38,6 +38,7 @@ Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& na
     key += '\n' + std::to_string(options.max_calls) + '\n' + options.retry_exceptions;
   }
   if (options.items_untaken_max != 0) key += '\0' + std::to_string(options.items_untaken_max);
+  if (!options.records_events) key += '\v';
   auto& slot = functions_[key];
   if (!slot) {
     slot = std::make_unique<Function>();
@@ -45,6 +46,7 @@ Function* CoreWorker::InternFunction(const FunctionId& id, const std::string& na
     slot->name = name;
     slot->retry_exceptions = options.retry_exceptions;
     slot->items_untaken_max = options.items_untaken_max;
+    slot->records_events = options.records_events;
     slot->max_calls = options.max_calls;
   }
   return slot.get();
@@ -273,7 +275,7 @@ void CoreWorker::DefineFunction(Channel& channel, const Function* function) {
   const auto group = builder.CreateString(function->group);
   const auto body =
       fbw::CreateDefineFunction(builder, index, id, method, name, retry, function->max_calls, group,
-                                function->items_untaken_max)
+                                function->items_untaken_max, function->records_events)
           .Union();
   builder.Finish(fbw::CreateMessage(builder, fbw::Body::DefineFunction, body));
   AppendFrame(channel.out, builder);

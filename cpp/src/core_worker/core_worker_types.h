@@ -59,6 +59,8 @@ struct CoreWorkerOptions {
   // How often a task is made again whose worker was ended as memory ran short; -1: for
   // ever. One that has no retries at all is never made again.
   int32_t oom_retries_max = -1;
+  // How long after it was run at the latest a task is told of to the GCS; 0: none is.
+  int64_t task_events_interval_ns = 1'000'000'000;
   // A worker's place on its node's board; may be null.
   Progress* progress = nullptr;
 };
@@ -79,6 +81,7 @@ struct FunctionOptions {
   std::string retry_exceptions;  // As in DefineFunction.
   uint32_t max_calls = 0;
   uint64_t items_untaken_max = 0;  // A generator's; 0: it never pauses.
+  bool records_events = true;
 };
 
 // What becomes of the values that a generator function yields.
@@ -119,7 +122,8 @@ struct ActorOptions {
   ResourceSet resources;
   Strategy strategy;
   std::string handle;
-  std::string runtime_env;  // JSON, opaque here; empty: the job's.
+  std::string runtime_env;     // JSON, opaque here; empty: the job's.
+  bool records_events = true;  // Of its __init__.
 };
 
 // A value to read, kept alive.

@@ -37,6 +37,7 @@ struct Function {
   std::string retry_exceptions;  // As in DefineFunction.
   uint32_t max_calls = 0;
   uint64_t items_untaken_max = 0;  // A generator's; 0: it never pauses.
+  bool records_events = true;      // Its executors tell of what they run.
   // How long it takes, in µs, smoothed over replies; 0: not known yet.
   double execute_us = 0;
 };

@@ -18,8 +18,12 @@ pb::ActorInfo Public(const pb::ActorInfo& info) {
 
 }  // namespace
 
-Cluster::Cluster(Storage& storage)
-    : nodes_(storage), jobs_(storage), actors_(storage), kv_(storage) {}
+Cluster::Cluster(Storage& storage, uint64_t task_events_max)
+    : nodes_(storage),
+      jobs_(storage),
+      actors_(storage),
+      kv_(storage),
+      task_events_(task_events_max) {}
 
 Status Cluster::Load(Now now) {
   ActorEffects effects;
@@ -94,6 +98,10 @@ void Cluster::OnNodeEvent(const NodeId& node, const pb::NodeEvent& event, Now no
       return OnWorkerDied(event.worker_died(), now);
     case pb::NodeEvent::kLeaving:
       return OnNodeLost(node, "it left the cluster", now);
+    case pb::NodeEvent::kTaskEvents:
+      return task_events_.Add(event.task_events());
+    case pb::NodeEvent::kTaskEventsFlushed:
+      return EndFlushes(flushes_.Answered(node, event.task_events_flushed()));
     case pb::NodeEvent::kHeartbeat:
       return;
     case pb::NodeEvent::kRegister:
@@ -110,6 +118,7 @@ void Cluster::OnNodeLost(const NodeId& node, const std::string& reason, Now now)
   SKYRAY_LOG(Info) << "node " << node.Hex() << " is dead: " << reason;
   scheduler_.NodeRemoved(node);
   changed_nodes_.erase(node);
+  EndFlushes(flushes_.Left(node));
   for (auto it = subscribers_.begin(); it != subscribers_.end();) {
     it->second.erase(node);
     it = it->second.empty() ? subscribers_.erase(it) : std::next(it);
@@ -254,6 +263,7 @@ Effects Cluster::TakeEffects() {
 void Cluster::OnTime(Now now) {
   auto answers = kv_.Expire(now.monotonic_ms);
   std::move(answers.begin(), answers.end(), std::back_inserter(effects_.kv_answers));
+  ExpireFlushes(now.monotonic_ms);
   if (retry_at_ms_ && *retry_at_ms_ <= now.monotonic_ms) {
     retry_at_ms_.reset();
     Schedule();
@@ -273,8 +283,8 @@ void Cluster::OnTime(Now now) {
 std::optional<int64_t> Cluster::NextDeadlineMs() const {
   std::optional<int64_t> next, awaited;
   if (!awaited_.empty()) awaited = awaited_.front().first;
-  for (const auto& deadline :
-       {kv_.NextDeadlineMs(), retry_at_ms_, reattach_deadline_ms_, awaited}) {
+  for (const auto& deadline : {kv_.NextDeadlineMs(), retry_at_ms_, reattach_deadline_ms_, awaited,
+                               NextFlushDeadlineMs()}) {
     if (deadline && (!next || *deadline < *next)) next = deadline;
   }
   return next;

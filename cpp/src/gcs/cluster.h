@@ -15,11 +15,13 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "common/rounds.h"
 #include "common/status.h"
 #include "gcs/actor_scheduler.h"
 #include "gcs/actor_table.h"
@@ -27,6 +29,7 @@
 #include "gcs/kv.h"
 #include "gcs/node_table.h"
 #include "gcs/storage.h"
+#include "gcs/task_event_store.h"
 #include "protos/gcs.pb.h"
 
 namespace skyray::gcs {
@@ -36,9 +39,15 @@ struct Now {
   int64_t wall_ms = 0;  // For people only.
 };
 
+struct TaskEventsAnswer {
+  WaiterId waiter;
+  pb::GetTaskEventsReply reply;
+};
+
 struct Effects {
   std::vector<std::pair<NodeId, pb::NodeCommand>> commands;  // In order, to live nodes.
   std::vector<KvAnswer> kv_answers;
+  std::vector<TaskEventsAnswer> task_event_answers;
 };
 
 // How long after a restart of the GCS a node may take to come back.
@@ -50,10 +59,12 @@ constexpr int64_t kRetryRefusedMs = 1'000;
 // A handle may come to a node before its actor comes here: its creator's request
 // takes another way, and waits for the arguments of __init__.
 constexpr int64_t kUnknownActorGraceMs = 30'000;
+// So long all workers are waited for at most, to tell what they have run.
+constexpr int64_t kFlushWaitMsMax = 60'000;
 
 class Cluster {
  public:
-  explicit Cluster(Storage& storage);
+  explicit Cluster(Storage& storage, uint64_t task_events_max = kTaskEventsMax);
   // Reads what the last GCS on this storage knew.
   Status Load(Now now);
 
@@ -75,6 +86,10 @@ class Cluster {
   pb::KillActorReply KillActor(const pb::KillActorRequest& request);
   pb::KvPutReply KvPut(const pb::KvPutRequest& request);
   Kv& kv() { return kv_; }
+  // --- cluster_events.cc ---
+  // Nothing if `waiter` now waits for all nodes to tell what they have, or until time is up.
+  std::optional<pb::GetTaskEventsReply> GetTaskEvents(const pb::GetTaskEventsRequest& request,
+                                                      WaiterId waiter, Now now);
 
   void OnTime(Now now);
   // When to call OnTime next.
@@ -93,6 +108,11 @@ class Cluster {
   void OnWorkerDied(const pb::WorkerDied& event, Now now);
   void Tell(const NodeId& node, pb::NodeCommand command);
   void TellActor(const NodeId& node, const pb::ActorInfo& info);
+  // --- cluster_events.cc ---
+  void EndFlush(uint64_t round);
+  void EndFlushes(const std::vector<uint64_t>& rounds);
+  void ExpireFlushes(int64_t now_ms);
+  std::optional<int64_t> NextFlushDeadlineMs() const;
 
   NodeTable nodes_;
   JobTable jobs_;
@@ -105,6 +125,15 @@ class Cluster {
   std::set<NodeId> changed_nodes_;  // Their views are still to be passed on.
   std::optional<int64_t> reattach_deadline_ms_;
   std::optional<int64_t> retry_at_ms_;
+  TaskEventStore task_events_;
+  Rounds<NodeId> flushes_;
+  struct FlushWaiter {
+    WaiterId waiter;
+    uint64_t after;
+    int64_t deadline_ms;
+  };
+  std::map<uint64_t, FlushWaiter> awaiting_flush_;  // By round.
+  uint64_t last_flush_ = 0;
   Effects effects_;
 };
 

@@ -47,7 +47,7 @@ Status Run(const skyray::gcs::Options& options, UniqueFd& ready_fd) {
 
   auto storage = skyray::gcs::OpenStorage(options.storage);
   if (!storage) return storage.error();
-  skyray::gcs::Server server(loop, **storage, stop);
+  skyray::gcs::Server server(loop, **storage, stop, static_cast<uint64_t>(options.task_events_max));
   if (Status status = server.Start(); !status.ok()) return status;
   server.Listen(UniqueFd(options.listen_fd));
   skyray::ReportReady(ready_fd, Status());

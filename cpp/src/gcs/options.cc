@@ -10,7 +10,8 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: gcs_server --listen-fd N --session-dir DIR [--storage memory|sqlite:PATH] "
-    "[--owner-pid PID] [--ready-fd N] [--log-level debug|info|warning|error]";
+    "[--owner-pid PID] [--ready-fd N] [--task-events-max N] "
+    "[--log-level debug|info|warning|error]";
 
 Status Wrong(const std::string& what) {
   return Status(ErrorCode::InvalidArgument, what + ". " + kUsage);
@@ -20,9 +21,11 @@ Status Wrong(const std::string& what) {
 
 Result<Options> ParseOptions(int argc, const char* const* argv) {
   Options options;
-  const std::map<std::string_view, int*> numbers = {{"--listen-fd", &options.listen_fd},
-                                                    {"--owner-pid", &options.owner_pid},
-                                                    {"--ready-fd", &options.ready_fd}};
+  const std::map<std::string_view, int*> numbers = {
+      {"--listen-fd", &options.listen_fd},
+      {"--owner-pid", &options.owner_pid},
+      {"--ready-fd", &options.ready_fd},
+      {"--task-events-max", &options.task_events_max}};
   const std::map<std::string_view, std::string*> texts = {{"--session-dir", &options.session_dir},
                                                           {"--storage", &options.storage},
                                                           {"--log-level", &options.log_level}};

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/status.h"
+#include "gcs/task_event_store.h"
 
 namespace skyray::gcs {
 
@@ -16,6 +17,7 @@ struct Options {
   std::string storage = "memory";
   int owner_pid = 0;  // 0: nobody in particular.
   int ready_fd = -1;
+  int task_events_max = kTaskEventsMax;
   std::string log_level = "info";
 };
 

@@ -75,12 +75,17 @@ Now ReadClocks() {
 }  // namespace
 
 struct Server::State {
-  State(boost::asio::io_context& loop, Storage& storage, Failed failed)
-      : loop(loop), storage(storage), failed(std::move(failed)), cluster(storage), timer(loop) {}
+  State(boost::asio::io_context& loop, Storage& storage, Failed failed, uint64_t task_events_max)
+      : loop(loop),
+        storage(storage),
+        failed(std::move(failed)),
+        cluster(storage, task_events_max),
+        timer(loop) {}
 
   void Listen(UniqueFd socket);
   void ListenForCalls();
   void ListenForKvGet();
+  void ListenForGetTaskEvents();
   void ListenForStream();
   template <class Request, class Reply, class Service, class Method, class OnCall>
   void ListenFor(Service& service, Method method, OnCall on_call);
@@ -114,11 +119,14 @@ struct Server::State {
   pb::JobService::AsyncService job_service;
   pb::ActorService::AsyncService actor_service;
   pb::KvService::AsyncService kv_service;
+  pb::TaskEventService::AsyncService task_event_service;
   std::unordered_map<Call*, std::unique_ptr<Call>> calls;
   std::unordered_map<Stream*, std::unique_ptr<Stream>> streams;
   std::unordered_map<NodeId, Stream*> stream_of;
   using KvGetCall = TypedCall<pb::KvGetRequest, pb::KvGetReply>;
   std::unordered_map<WaiterId, KvGetCall*> waiting;
+  using GetTaskEventsCall = TypedCall<pb::GetTaskEventsRequest, pb::GetTaskEventsReply>;
+  std::unordered_map<WaiterId, GetTaskEventsCall*> waiting_for_events;
   WaiterId last_waiter = 0;
 
   std::vector<Call*> answered;  // To be sent at the end of this turn.
@@ -138,8 +146,9 @@ struct Server::State {
   std::unique_ptr<rpc::CompletionThread> thread;
 };
 
-Server::Server(boost::asio::io_context& loop, Storage& storage, Failed failed)
-    : state_(std::make_unique<State>(loop, storage, std::move(failed))) {}
+Server::Server(boost::asio::io_context& loop, Storage& storage, Failed failed,
+               uint64_t task_events_max)
+    : state_(std::make_unique<State>(loop, storage, std::move(failed), task_events_max)) {}
 
 Server::~Server() { Stop(); }
 
@@ -153,12 +162,14 @@ Status Server::Start() {
   builder.RegisterService(&state.job_service);
   builder.RegisterService(&state.actor_service);
   builder.RegisterService(&state.kv_service);
+  builder.RegisterService(&state.task_event_service);
   state.queue = builder.AddCompletionQueue();
   state.server = builder.BuildAndStart();
   if (state.server == nullptr) return Status(ErrorCode::Internal, "gRPC does not start");
   state.thread = std::make_unique<rpc::CompletionThread>(state.loop, *state.queue);
   state.ListenForCalls();
   state.ListenForKvGet();
+  state.ListenForGetTaskEvents();
   state.ListenForStream();
   state.EndTurnSoon();
   return Status();
@@ -275,6 +286,22 @@ void Server::State::ListenForKvGet() {
           answered.push_back(call);
         } else {
           waiting.emplace(waiter, call);
+        }
+        EndTurnSoon();
+      });
+}
+
+void Server::State::ListenForGetTaskEvents() {
+  ListenFor<pb::GetTaskEventsRequest, pb::GetTaskEventsReply>(
+      task_event_service, &pb::TaskEventService::AsyncService::RequestGet,
+      [this](GetTaskEventsCall* call) {
+        const WaiterId waiter = ++last_waiter;
+        auto reply = cluster.GetTaskEvents(call->request, waiter, ReadClocks());
+        if (reply) {
+          call->reply = std::move(*reply);
+          answered.push_back(call);
+        } else {
+          waiting_for_events.emplace(waiter, call);
         }
         EndTurnSoon();
       });
@@ -432,6 +459,13 @@ void Server::State::Deliver(Turn turn) {
     it->second->reply = std::move(answer.reply);
     it->second->Answer();
     waiting.erase(it);
+  }
+  for (TaskEventsAnswer& answer : turn.effects.task_event_answers) {
+    const auto it = waiting_for_events.find(answer.waiter);
+    if (it == waiting_for_events.end()) continue;
+    it->second->reply = std::move(answer.reply);
+    it->second->Answer();
+    waiting_for_events.erase(it);
   }
   // A reply to a creation goes out before the orders that follow from it.
   for (Call* call : turn.answered) call->Answer();

@@ -22,6 +22,7 @@
 #include "common/status.h"
 #include "common/unique_fd.h"
 #include "gcs/storage.h"
+#include "gcs/task_event_store.h"
 
 namespace skyray::gcs {
 
@@ -29,7 +30,9 @@ class Server {
  public:
   using Failed = std::function<void(const Status&)>;
 
-  Server(boost::asio::io_context& loop, Storage& storage, Failed failed);
+  // So many executions of tasks are remembered.
+  Server(boost::asio::io_context& loop, Storage& storage, Failed failed,
+         uint64_t task_events_max = kTaskEventsMax);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

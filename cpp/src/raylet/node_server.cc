@@ -173,6 +173,9 @@ void NodeServer::OnCommand(pb::NodeCommand command) {
         FinishJob(*job, "its job has finished");
       }
       break;
+    case pb::NodeCommand::kFlushTaskEvents:
+      FlushTaskEvents(command.flush_task_events());
+      break;
     case pb::NodeCommand::kShutdown:
       Stop(command.shutdown());
       break;
@@ -256,6 +259,7 @@ void NodeServer::ForgetClient(ConnectionId connection) {
   const auto it = clients_.find(connection);
   if (it == clients_.end()) return;
   by_worker_.erase(it->second.worker);
+  TellFlushed(flushes_.Left(it->second.worker));
   if (it->second.registered) {
     // It listened there; a killed one could not take its socket away.
     const std::string id = it->second.worker.Hex().substr(0, 16);
@@ -457,7 +461,7 @@ bool NodeServer::DispatchWork(ConnectionId connection, Client& client,
   }
 }
 
-bool NodeServer::DispatchRelay(ConnectionId connection, const Client&,
+bool NodeServer::DispatchRelay(ConnectionId connection, const Client& client,
                                const wire::Message& message) {
   const uint64_t request = message.request_id();
   switch (message.body_type()) {
@@ -497,6 +501,12 @@ bool NodeServer::DispatchRelay(ConnectionId connection, const Client&,
       return true;
     case wire::Body::GetNodes:
       RelayGetNodes(connection, request);
+      return true;
+    case wire::Body::TaskEvents:
+      RelayTaskEvents(client, *message.body_as_TaskEvents());
+      return true;
+    case wire::Body::GetTaskEvents:
+      RelayGetTaskEvents(connection, request, *message.body_as_GetTaskEvents());
       return true;
     default:
       return false;

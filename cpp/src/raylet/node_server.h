@@ -10,6 +10,7 @@
 //   node_server_explain.cc    why somebody still waits
 //   node_server_actors.cc     the GCS's orders, and news of actors to subscribers
 //   node_server_relay.cc      what clients ask of the GCS
+//   node_server_events.cc     what workers have run, on its way to the GCS
 //   node_server_peers.cc      other nodes: leases there, sockets, objects
 //   node_server_stop.cc       the order in which everything ends
 //
@@ -31,6 +32,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/rounds.h"
 #include "ipc/server.h"
 #include "object_manager/object_manager.h"
 #include "object_manager/spill_service.h"
@@ -229,6 +231,14 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   void RelayGetNodes(ConnectionId connection, uint64_t request);
   void CacheFunction(const std::string& key, const std::string& value);
 
+  // --- node_server_events.cc ---
+  void RelayTaskEvents(const Client& client, const wire::TaskEvents& message);
+  void RelayGetTaskEvents(ConnectionId connection, uint64_t request,
+                          const wire::GetTaskEvents& message);
+  // Has the workers tell what they have; then the GCS is told that they did.
+  void FlushTaskEvents(uint64_t round);
+  void TellFlushed(const std::vector<uint64_t>& rounds);
+
   // --- node_server_peers.cc ---
   Status StartPeers();
   // Says `message` (raylet.fbs) at another node in the client's name.
@@ -282,6 +292,7 @@ class NodeServer : public ipc::ServerHandler, public rpc::GcsHandler, public Zyg
   std::map<NodeId, std::set<WorkerId>> remote_owners_;      // Who has spoken from there.
   std::unordered_map<std::string, std::string> functions_;  // KV namespace "fun".
   size_t function_bytes_ = 0;
+  Rounds<WorkerId> flushes_;
   std::multimap<TimePoint, WorkerId> kills_;  // Those asked to end, or that hung up.
 
   MemoryReader memory_;

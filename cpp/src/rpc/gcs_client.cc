@@ -105,6 +105,7 @@ struct GcsClient::State {
   pb::JobService::Stub jobs{channel};
   pb::ActorService::Stub actors{channel};
   pb::KvService::Stub kv{channel};
+  pb::TaskEventService::Stub task_events{channel};
 
   // The Attach stream. Reads and writes run side by side, one of each at a time.
   grpc::ClientContext stream_context;
@@ -249,6 +250,12 @@ void GcsClient::KvExists(const pb::KvExistsRequest& request,
 
 void GcsClient::KvKeys(const pb::KvKeysRequest& request, ReplyHandler<pb::KvKeysReply> handler) {
   state_->Start(state_->kv, &pb::KvService::Stub::AsyncKeys, request, std::move(handler));
+}
+
+void GcsClient::GetTaskEvents(const pb::GetTaskEventsRequest& request,
+                              ReplyHandler<pb::GetTaskEventsReply> handler) {
+  state_->Start(state_->task_events, &pb::TaskEventService::Stub::AsyncGet, request,
+                std::move(handler));
 }
 
 }  // namespace skyray::rpc

@@ -73,6 +73,9 @@ class GcsClient {
   void KvExists(const pb::KvExistsRequest& request, ReplyHandler<pb::KvExistsReply> handler);
   void KvKeys(const pb::KvKeysRequest& request, ReplyHandler<pb::KvKeysReply> handler);
 
+  void GetTaskEvents(const pb::GetTaskEventsRequest& request,
+                     ReplyHandler<pb::GetTaskEventsReply> handler);
+
  private:
   struct State;
   std::unique_ptr<State> state_;

@@ -13,6 +13,7 @@
 #include "fbs/peer_generated.h"
 #include "fbs/plasma_generated.h"
 #include "fbs/raylet_generated.h"
+#include "fbs/task_event_generated.h"
 #include "fbs/transfer_generated.h"
 #include "fbs/worker_generated.h"
 #include "ipc/verify.h"
@@ -29,7 +30,7 @@ using Verify = bool (*)(const Frame&);
 const std::map<std::string, Verify> kChannels = {
     {"plasma", Verifies<fb::plasma::Message>},     {"peer", Verifies<fb::peer::Message>},
     {"transfer", Verifies<fb::transfer::Message>}, {"raylet", Verifies<fb::raylet::Message>},
-    {"worker", Verifies<fb::worker::Message>},
+    {"worker", Verifies<fb::worker::Message>},     {"task_event", Verifies<fb::task_event::Batch>},
 };
 
 struct Golden {

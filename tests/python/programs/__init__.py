@@ -69,5 +69,6 @@ from . import (  # noqa: E402
     known,  # noqa: F401
     objects,  # noqa: F401
     tasks,  # noqa: F401
+    timelines,  # noqa: F401
     utilities,  # noqa: F401
 )

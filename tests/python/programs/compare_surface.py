@@ -153,7 +153,6 @@ ALLOWED: dict[str, str] = {
             "exceptions.RayError.from_ray_exception",
             "java_actor_class",
             "java_function",
-            "timeline",
             "util.accelerators",
             "util.collective",
             "util.connect",
