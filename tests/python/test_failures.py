@@ -108,10 +108,11 @@ def test_what_was_looked_at_is_not_told_of(capfd: pytest.CaptureFixture[str]) ->
     with pytest.raises(ValueError, match="one of several"):
         skyray.get([fails.remote("one of several"), fails.remote("one of several")])
 
-    async def never() -> None:
-        await asyncio.Event().wait()
+    class Waiting:
+        async def never(self) -> None:
+            await asyncio.Event().wait()
 
-    waiting = skyray.remote(type("Waiting", (), {"never": lambda self: never()})).remote()
+    waiting = skyray.remote(Waiting).remote()
     cancelled = takes.remote(waiting.never.remote())
     skyray.cancel(cancelled)
     with pytest.raises(TaskCancelledError):
