@@ -74,11 +74,12 @@ bool AppendBatch(const fbt::Batch& batch,
     const PyRef failure = Describe(raised);
     if (!failure) return false;
     const Durations took(*execution, raised);
-    const PyRef event(Py_BuildValue(
-        "(OONOOLLLLO)", node_ip.get(), worker.get(),
-        BytesFrom(execution->task_id()->Data(), execution->task_id()->size()), function.first.get(),
-        function.second.get(), static_cast<long long>(execution->start_ns() + batch.to_wall_ns()),
-        took.arguments, took.execute, took.outputs, failure.get()));
+    const int64_t start_ns = execution->start_ns() + batch.to_wall_ns();
+    const PyRef event(
+        Py_BuildValue("(OONOOLLLLO)", node_ip.get(), worker.get(),
+                      BytesFrom(execution->task_id()->Data(), execution->task_id()->size()),
+                      function.first.get(), function.second.get(), static_cast<long long>(start_ns),
+                      took.arguments, took.execute, took.outputs, failure.get()));
     if (!event || PyList_Append(out, event.get()) < 0) return false;
   }
   return true;
