@@ -45,6 +45,7 @@ constexpr size_t kLossesToldMax = 4096;
 
 static std::vector<uint64_t> SizesOf(const std::vector<Segment>& segments) {
   std::vector<uint64_t> sizes;
+  sizes.reserve(segments.size());
   for (const Segment& segment : segments) sizes.push_back(segment.mapping->bytes());
   return sizes;
 }

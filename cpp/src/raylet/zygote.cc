@@ -269,6 +269,7 @@ Result<WorkerPipes> Zygote::Fork(const ForkOrder& order) {
   message["progress_place"] = order.progress_place;
   const std::string text = json::serialize(message);
   std::vector<SharedFd> passed;
+  passed.reserve(write_ends.size());
   for (UniqueFd& end : write_ends) passed.push_back(Share(std::move(end)));
   state_->connection->Send(kZygoteFrame,
                            {reinterpret_cast<const uint8_t*>(text.data()), text.size()},
